@@ -1,0 +1,1 @@
+//! fastserve: an OpenAI-compatible server that runs Hugging Face models.

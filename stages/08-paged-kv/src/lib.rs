@@ -1,0 +1,1 @@
+//! A paged KV cache: blocks, page tables, copy-on-write, prefix reuse.
