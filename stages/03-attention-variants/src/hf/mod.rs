@@ -1,1 +1,18 @@
-//! Reading a Hugging Face folder.
+//! Reading a Hugging Face folder: config.json, safetensors, tokenizer.json and the chat template, as they are published.
+//!
+//! [`Source`] is where the files come from; its methods read each part. The rule for all of them: what is missing, unknown or
+//! contradictory is a [`LoadError`] that names the file and the field or tensor, never a panic and never a silent default.
+
+mod checkpoint;
+mod config;
+mod error;
+mod fields;
+mod safetensors;
+mod source;
+mod tensor;
+mod tokenizer;
+
+pub use checkpoint::Weights;
+pub use error::LoadError;
+pub use source::Source;
+pub use tokenizer::{Tokenizer, TokenizerError};
