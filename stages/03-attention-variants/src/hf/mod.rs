@@ -3,6 +3,8 @@
 //! [`Source`] is where the files come from; its methods read each part. The rule for all of them: what is missing, unknown or
 //! contradictory is a [`LoadError`] that names the file and the field or tensor, never a panic and never a silent default.
 
+mod chat_functions;
+mod chat_template;
 mod checkpoint;
 mod config;
 mod error;
@@ -12,6 +14,7 @@ mod source;
 mod tensor;
 mod tokenizer;
 
+pub use chat_template::{ChatTemplate, TemplateError};
 pub use checkpoint::Weights;
 pub use error::LoadError;
 pub use source::Source;
