@@ -7,7 +7,11 @@
 pub mod activation;
 pub mod config;
 pub mod hf;
+pub mod matrix;
+pub mod models;
 pub mod moe;
 pub mod norm;
+pub mod ops;
 pub mod rope;
+pub mod step;
 pub mod variants;

@@ -1,0 +1,217 @@
+//! The devices whose memory is the host's: storage and bookkeeping once, arithmetic behind [`Arithmetic`].
+
+use super::host::{
+    self, HostExperts, HostKv, HostLinear, HostNorm, HostRouter, HostRouting, HostTensor, Step,
+};
+use super::rotate::{self, HostRope};
+use super::{AttentionShape, HeadRotation, LatentShape, NormKind, Ops};
+use crate::config::{Activation, Moe};
+use crate::matrix::Matrix;
+use crate::rope::RopeTable;
+use crate::step::StepInputs;
+
+/// The operations that do arithmetic, on tensors in host memory. Each sets the rows of its output to those of its input.
+pub trait Arithmetic: Send + Sync + 'static {
+    /// See [`Ops::normalise`].
+    fn normalise(&self, out: &mut HostTensor, x: &HostTensor, norm: &HostNorm);
+    /// See [`Ops::project`].
+    fn project(&self, out: &mut HostTensor, x: &HostTensor, linear: &HostLinear);
+    /// See [`Ops::project_heads`].
+    fn project_heads(&self, out: &mut HostTensor, x: &HostTensor, heads: &[Matrix]);
+    /// See [`Ops::attend`].
+    fn attend(
+        &self,
+        step: &Step,
+        out: &mut HostTensor,
+        q: &HostTensor,
+        kv: &HostKv,
+        shape: &AttentionShape,
+    );
+    /// See [`Ops::activate`].
+    fn activate(&self, x: &mut HostTensor, activation: Activation);
+    /// See [`Ops::gate`].
+    fn gate(&self, out: &mut HostTensor, gate_up: &HostTensor, activation: Activation);
+}
+
+/// A device in host memory.
+#[derive(Debug, Default)]
+pub struct Host<A> {
+    arithmetic: A,
+    step: Step,
+}
+
+impl<A: Arithmetic> Host<A> {
+    /// A device that computes with `arithmetic`.
+    pub fn new(arithmetic: A) -> Self {
+        Self {
+            arithmetic,
+            step: Step::default(),
+        }
+    }
+}
+
+impl<A: Arithmetic> Ops for Host<A> {
+    type Tensor = HostTensor;
+    type Norm = HostNorm;
+    type Linear = HostLinear;
+    type HeadLinear = Vec<Matrix>;
+    type Router = HostRouter;
+    type Experts = HostExperts;
+    type Routing = HostRouting;
+    type Kv = HostKv;
+    type Rope = HostRope;
+
+    fn tensor(&self, rows: usize, cols: usize) -> HostTensor {
+        HostTensor::new(rows, cols)
+    }
+
+    fn norm(&self, kind: NormKind, weight: Vec<f32>, bias: Option<Vec<f32>>, eps: f32) -> HostNorm {
+        HostNorm {
+            kind,
+            weight,
+            bias,
+            eps,
+        }
+    }
+
+    fn linear(&self, weight: Matrix, bias: Option<Vec<f32>>) -> HostLinear {
+        HostLinear { weight, bias }
+    }
+
+    fn head_linear(&self, heads: Vec<Matrix>) -> Vec<Matrix> {
+        heads
+    }
+
+    fn router(&self, weight: Matrix, bias: Option<Vec<f32>>, moe: &Moe) -> HostRouter {
+        HostRouter {
+            linear: HostLinear { weight, bias: None },
+            bias,
+            moe: moe.clone(),
+        }
+    }
+
+    fn experts(&self, gate_up: Vec<Matrix>, down: Vec<Matrix>) -> HostExperts {
+        HostExperts::new(gate_up, down)
+    }
+
+    fn routing(&self, rows: usize, hidden: usize, moe: &Moe) -> HostRouting {
+        HostRouting::new(rows, hidden, moe)
+    }
+
+    fn kv(&self, blocks: usize, block_size: usize, key_width: usize, value_width: usize) -> HostKv {
+        HostKv::new(blocks, block_size, key_width, value_width)
+    }
+
+    fn rope(&self, table: RopeTable, interleaved: bool) -> HostRope {
+        HostRope { table, interleaved }
+    }
+
+    fn begin(&mut self, step: &StepInputs<'_>) {
+        self.step.set(step);
+    }
+
+    fn copy_blocks(&self, kv: &mut HostKv) {
+        kv.copy_blocks(&self.step.block_copies);
+    }
+
+    fn embed(&self, out: &mut HostTensor, table: &HostLinear, positions: Option<&HostLinear>) {
+        host::embed(&self.step, out, table, positions);
+    }
+
+    fn normalise(&self, out: &mut HostTensor, x: &HostTensor, norm: &HostNorm) {
+        self.arithmetic.normalise(out, x, norm);
+    }
+
+    fn add_normalise(
+        &self,
+        out: &mut HostTensor,
+        residual: &mut HostTensor,
+        x: &HostTensor,
+        norm: &HostNorm,
+    ) {
+        host::add(residual, x);
+        self.arithmetic.normalise(out, residual, norm);
+    }
+
+    fn add(&self, out: &mut HostTensor, x: &HostTensor) {
+        host::add(out, x);
+    }
+
+    fn project(&self, out: &mut HostTensor, x: &HostTensor, linear: &HostLinear) {
+        self.arithmetic.project(out, x, linear);
+    }
+
+    fn project_heads(&self, out: &mut HostTensor, x: &HostTensor, heads: &Vec<Matrix>) {
+        self.arithmetic.project_heads(out, x, heads);
+    }
+
+    fn rotate_store(
+        &self,
+        qkv: &mut HostTensor,
+        kv: &mut HostKv,
+        rotation: HeadRotation<'_, Self>,
+        shape: &AttentionShape,
+    ) {
+        rotate::rotate_store(&self.step, qkv, kv, rotation.rope, rotation.qk_norm, shape);
+    }
+
+    fn latent_store(
+        &self,
+        absorbed: &mut HostTensor,
+        q: &HostTensor,
+        latent: &HostTensor,
+        kv: &mut HostKv,
+        norm: &HostNorm,
+        rope: &HostRope,
+        shape: &LatentShape,
+    ) {
+        rotate::latent_store(&self.step, absorbed, q, latent, kv, norm, rope, shape);
+    }
+
+    fn attend(&self, out: &mut HostTensor, q: &HostTensor, kv: &HostKv, shape: &AttentionShape) {
+        self.arithmetic.attend(&self.step, out, q, kv, shape);
+    }
+
+    fn activate(&self, x: &mut HostTensor, activation: Activation) {
+        self.arithmetic.activate(x, activation);
+    }
+
+    fn gate(&self, out: &mut HostTensor, gate_up: &HostTensor, activation: Activation) {
+        self.arithmetic.gate(out, gate_up, activation);
+    }
+
+    fn route(&self, routing: &mut HostRouting, x: &HostTensor, router: &HostRouter) {
+        self.arithmetic
+            .project(&mut routing.logits, x, &router.linear);
+        routing.choose(router.bias.as_deref(), &router.moe);
+    }
+
+    fn mix_experts(
+        &self,
+        out: &mut HostTensor,
+        x: &HostTensor,
+        routing: &mut HostRouting,
+        experts: &HostExperts,
+        activation: Activation,
+    ) {
+        out.resize(x.rows()).fill(0.0);
+        for (expert, (gate_up, down)) in experts.gate_up.iter().zip(&experts.down).enumerate() {
+            routing.gather_visits(expert as u32, x);
+            self.arithmetic
+                .project(&mut routing.gate_up, &routing.gathered, gate_up);
+            self.arithmetic
+                .gate(&mut routing.gated, &routing.gate_up, activation);
+            self.arithmetic
+                .project(&mut routing.gathered, &routing.gated, down);
+            routing.scatter_visits(out);
+        }
+    }
+
+    fn gather(&self, out: &mut HostTensor, x: &HostTensor, rows: &[u32]) {
+        host::gather(out, x, rows);
+    }
+
+    fn read<'a>(&'a self, x: &'a HostTensor) -> &'a [f32] {
+        x.values()
+    }
+}

@@ -1,0 +1,377 @@
+//! Host memory behind the two devices that run on a CPU, and the operations that only move rows.
+
+use super::NormKind;
+use crate::config::Moe;
+use crate::matrix::{Elements, Matrix};
+use crate::step::StepInputs;
+
+/// Activations in f32, row-major.
+#[derive(Debug)]
+pub struct HostTensor {
+    /// `capacity * cols` numbers, of which the first `rows * cols` are meant.
+    data: Vec<f32>,
+    rows: usize,
+    cols: usize,
+}
+
+impl HostTensor {
+    /// A tensor with room for `capacity` rows of `cols`, with no row yet. It is filled with NaN, so that reading what no
+    /// operation wrote shows.
+    pub fn new(capacity: usize, cols: usize) -> Self {
+        Self {
+            data: vec![f32::NAN; capacity * cols],
+            rows: 0,
+            cols,
+        }
+    }
+
+    /// Rows in use.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Numbers in a row.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// The rows in use, `[rows, cols]`.
+    pub fn values(&self) -> &[f32] {
+        &self.data[..self.rows * self.cols]
+    }
+
+    /// The rows in use, to write.
+    pub fn values_mut(&mut self) -> &mut [f32] {
+        &mut self.data[..self.rows * self.cols]
+    }
+
+    /// Row `index`.
+    pub fn row(&self, index: usize) -> &[f32] {
+        &self.values()[index * self.cols..][..self.cols]
+    }
+
+    /// Sets the rows in use and returns them to be written.
+    ///
+    /// # Panics
+    /// If `rows` is over the capacity.
+    pub fn resize(&mut self, rows: usize) -> &mut [f32] {
+        assert!(
+            rows * self.cols <= self.data.len(),
+            "{rows} rows do not fit"
+        );
+        self.rows = rows;
+        self.values_mut()
+    }
+}
+
+/// A norm's parameters.
+#[derive(Debug)]
+pub struct HostNorm {
+    /// RMS or layer.
+    pub kind: NormKind,
+    /// Scale, `[width]`.
+    pub weight: Vec<f32>,
+    /// Shift, `[width]`.
+    pub bias: Option<Vec<f32>>,
+    /// Added to the mean square or the variance.
+    pub eps: f32,
+}
+
+impl HostNorm {
+    /// Normalises one vector.
+    pub fn apply(&self, out: &mut [f32], x: &[f32]) {
+        match self.kind {
+            NormKind::Rms => crate::norm::rms_norm(out, x, &self.weight, self.eps),
+            NormKind::Layer => {
+                crate::norm::layer_norm(out, x, &self.weight, self.bias.as_deref(), self.eps)
+            }
+        }
+    }
+
+    /// RMS-normalises a vector where it lies (the head norms, which are never layer norms).
+    pub fn apply_rms_in_place(&self, x: &mut [f32]) {
+        let factor = crate::norm::rms_factor(x, self.eps);
+        for (x, weight) in x.iter_mut().zip(&self.weight) {
+            *x *= factor * weight;
+        }
+    }
+}
+
+/// A linear layer.
+#[derive(Debug)]
+pub struct HostLinear {
+    /// `[out, in]`.
+    pub weight: Matrix,
+    /// `[out]`.
+    pub bias: Option<Vec<f32>>,
+}
+
+/// A router.
+#[derive(Debug)]
+pub struct HostRouter {
+    /// `[experts, hidden]`.
+    pub linear: HostLinear,
+    /// Added to the scores for the choice alone, `[experts]`.
+    pub bias: Option<Vec<f32>>,
+    /// How to choose.
+    pub moe: Moe,
+}
+
+/// The routed experts of a layer.
+#[derive(Debug)]
+pub struct HostExperts {
+    /// Per expert, gate and up stacked, `[2 * intermediate, hidden]`.
+    pub gate_up: Vec<HostLinear>,
+    /// Per expert, `[hidden, intermediate]`.
+    pub down: Vec<HostLinear>,
+}
+
+impl HostExperts {
+    /// Experts without biases.
+    pub fn new(gate_up: Vec<Matrix>, down: Vec<Matrix>) -> Self {
+        let plain = |weight| HostLinear { weight, bias: None };
+        Self {
+            gate_up: gate_up.into_iter().map(plain).collect(),
+            down: down.into_iter().map(plain).collect(),
+        }
+    }
+}
+
+/// Which experts each token visits, and room for what the experts compute.
+#[derive(Debug)]
+pub struct HostRouting {
+    /// Experts a token visits.
+    pub top_k: usize,
+    /// `[tokens, top_k]`.
+    pub experts: Vec<u32>,
+    /// `[tokens, top_k]`.
+    pub weights: Vec<f32>,
+    /// The router's outputs, `[tokens, experts]`.
+    pub logits: HostTensor,
+    /// The `(token, choice)` pairs that visit the expert at hand.
+    pub visits: Vec<(u32, u32)>,
+    /// The rows that visit the expert at hand, `[visits, hidden]`, then what it makes of them.
+    pub gathered: HostTensor,
+    /// `[visits, 2 * intermediate]`.
+    pub gate_up: HostTensor,
+    /// `[visits, intermediate]`.
+    pub gated: HostTensor,
+}
+
+impl HostRouting {
+    /// Room for `rows` tokens of width `hidden`.
+    pub fn new(rows: usize, hidden: usize, moe: &Moe) -> Self {
+        Self {
+            top_k: moe.top_k,
+            experts: vec![0; rows * moe.top_k],
+            weights: vec![f32::NAN; rows * moe.top_k],
+            logits: HostTensor::new(rows, moe.experts),
+            visits: Vec::with_capacity(rows),
+            gathered: HostTensor::new(rows, hidden),
+            gate_up: HostTensor::new(rows, 2 * moe.intermediate),
+            gated: HostTensor::new(rows, moe.intermediate),
+        }
+    }
+
+    /// Chooses experts from the logits that are already in place.
+    pub fn choose(&mut self, bias: Option<&[f32]>, moe: &Moe) {
+        for token in 0..self.logits.rows() {
+            let chosen = token * self.top_k..(token + 1) * self.top_k;
+            crate::moe::route(
+                self.logits.row(token),
+                bias,
+                moe,
+                &mut self.experts[chosen.clone()],
+                &mut self.weights[chosen],
+            );
+        }
+    }
+
+    /// Collects the tokens that visit `expert` into `visits` and their rows of `x` into `gathered`. A token visits an expert at
+    /// most once, so there are never more visits than tokens.
+    pub fn gather_visits(&mut self, expert: u32, x: &HostTensor) {
+        self.visits.clear();
+        for (at, _) in self.experts[..x.rows() * self.top_k]
+            .iter()
+            .enumerate()
+            .filter(|(_, e)| **e == expert)
+        {
+            self.visits
+                .push(((at / self.top_k) as u32, (at % self.top_k) as u32));
+        }
+        let width = x.cols();
+        let rows = self.gathered.resize(self.visits.len());
+        for (row, &(token, _)) in rows.chunks_exact_mut(width).zip(&self.visits) {
+            row.copy_from_slice(x.row(token as usize));
+        }
+    }
+
+    /// Adds what the expert made of its visitors, weighted, to their rows of `out`.
+    pub fn scatter_visits(&self, out: &mut HostTensor) {
+        let width = out.cols();
+        let out = out.values_mut();
+        for (visit, &(token, choice)) in self.visits.iter().enumerate() {
+            let weight = self.weights[token as usize * self.top_k + choice as usize];
+            let row = &mut out[token as usize * width..][..width];
+            for (sum, made) in row.iter_mut().zip(self.gathered.row(visit)) {
+                *sum += weight * made;
+            }
+        }
+    }
+}
+
+/// One layer's paged cache: keys `[slots, key_width]`, values `[slots, value_width]`.
+#[derive(Debug)]
+pub struct HostKv {
+    /// Keys by slot.
+    pub keys: Vec<f32>,
+    /// Values by slot; empty where values are the first part of the keys.
+    pub values: Vec<f32>,
+    /// Numbers a key slot holds.
+    pub key_width: usize,
+    /// Numbers a value slot holds.
+    pub value_width: usize,
+    /// Slots in a block.
+    pub block_size: usize,
+}
+
+impl HostKv {
+    /// A cache of `blocks * block_size` slots, filled with NaN.
+    pub fn new(blocks: usize, block_size: usize, key_width: usize, value_width: usize) -> Self {
+        let slots = blocks * block_size;
+        Self {
+            keys: vec![f32::NAN; slots * key_width],
+            values: vec![f32::NAN; slots * value_width],
+            key_width,
+            value_width,
+            block_size,
+        }
+    }
+
+    /// The cached values and their row stride: the value half, or the keys where values are a part of them.
+    pub fn value_rows(&self) -> (&[f32], usize) {
+        if self.value_width == 0 {
+            (&self.keys, self.key_width)
+        } else {
+            (&self.values, self.value_width)
+        }
+    }
+
+    /// Copies whole blocks.
+    pub fn copy_blocks(&mut self, copies: &[(u32, u32)]) {
+        for (data, width) in [
+            (&mut self.keys, self.key_width),
+            (&mut self.values, self.value_width),
+        ] {
+            let block = self.block_size * width;
+            for &(from, to) in copies {
+                data.copy_within(
+                    from as usize * block..(from as usize + 1) * block,
+                    to as usize * block,
+                );
+            }
+        }
+    }
+}
+
+/// The batch of the current step, owned.
+#[derive(Debug, Default)]
+pub struct Step {
+    /// See [`StepInputs`].
+    pub tokens: Vec<u32>,
+    /// See [`StepInputs`].
+    pub positions: Vec<u32>,
+    /// See [`StepInputs`].
+    pub slots: Vec<u32>,
+    /// See [`StepInputs`].
+    pub block_tables: Vec<u32>,
+    /// See [`StepInputs`].
+    pub blocks_per_sequence: usize,
+    /// See [`StepInputs`].
+    pub block_copies: Vec<(u32, u32)>,
+    /// The sequence that each token belongs to, `[tokens]`.
+    pub sequences: Vec<u32>,
+}
+
+impl Step {
+    /// Takes the inputs of a step, reusing what was allocated for the last.
+    pub fn set(&mut self, inputs: &StepInputs<'_>) {
+        fn refill<T: Copy>(to: &mut Vec<T>, from: &[T]) {
+            to.clear();
+            to.extend_from_slice(from);
+        }
+        refill(&mut self.tokens, inputs.tokens);
+        refill(&mut self.positions, inputs.positions);
+        refill(&mut self.slots, inputs.slots);
+        refill(&mut self.block_tables, inputs.block_tables);
+        refill(&mut self.block_copies, inputs.block_copies);
+        self.blocks_per_sequence = inputs.blocks_per_sequence;
+        self.sequences.clear();
+        for (sequence, range) in inputs.query_starts.windows(2).enumerate() {
+            self.sequences
+                .extend((range[0]..range[1]).map(|_| sequence as u32));
+        }
+    }
+
+    /// The page table of the sequence that `token` (a row of the batch) belongs to.
+    pub fn block_table(&self, token: usize) -> &[u32] {
+        &self.block_tables[self.sequences[token] as usize * self.blocks_per_sequence..]
+            [..self.blocks_per_sequence]
+    }
+
+    /// Positions that `token` sees: those of its own sequence up to itself, the window back.
+    pub fn visible(&self, token: usize, window: Option<usize>) -> std::ops::Range<usize> {
+        let end = self.positions[token] as usize + 1;
+        end.saturating_sub(window.unwrap_or(end))..end
+    }
+}
+
+/// `out[t] = table[tokens[t]] (+ positions[t])`.
+pub(super) fn embed(
+    step: &Step,
+    out: &mut HostTensor,
+    table: &HostLinear,
+    positions: Option<&HostLinear>,
+) {
+    let width = out.cols();
+    let rows = out.resize(step.tokens.len());
+    for (t, row) in rows.chunks_exact_mut(width).enumerate() {
+        read_row(row, &table.weight, step.tokens[t] as usize);
+        if let Some(positions) = positions {
+            let position = step.positions[t] as usize;
+            for (i, value) in row.iter_mut().enumerate() {
+                *value += positions.weight.get(position, i);
+            }
+        }
+    }
+}
+
+fn read_row(out: &mut [f32], matrix: &Matrix, row: usize) {
+    let range = row * matrix.cols..(row + 1) * matrix.cols;
+    match &matrix.elements {
+        Elements::F32(values) => out.copy_from_slice(&values[range]),
+        Elements::F16(values) => out
+            .iter_mut()
+            .zip(&values[range])
+            .for_each(|(out, value)| *out = value.to_f32()),
+        Elements::Bf16(values) => out
+            .iter_mut()
+            .zip(&values[range])
+            .for_each(|(out, value)| *out = value.to_f32()),
+    }
+}
+
+/// `out += x`.
+pub(super) fn add(out: &mut HostTensor, x: &HostTensor) {
+    for (out, x) in out.values_mut().iter_mut().zip(x.values()) {
+        *out += x;
+    }
+}
+
+/// `out[i] = x[rows[i]]`.
+pub(super) fn gather(out: &mut HostTensor, x: &HostTensor, rows: &[u32]) {
+    let width = x.cols();
+    for (out, &row) in out.resize(rows.len()).chunks_exact_mut(width).zip(rows) {
+        out.copy_from_slice(x.row(row as usize));
+    }
+}
