@@ -1,0 +1,131 @@
+//! The sampler: adjust, truncate, draw.
+
+use crate::truncate::{self, Candidate};
+use crate::{Logprobs, SamplingParams, TokenHistory, logprobs_of, penalties, philox};
+
+/// A token that was drawn.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sampled {
+    /// The token.
+    pub token: u32,
+    /// Its log-probability and the likeliest ones, where the request wants them.
+    pub logprobs: Option<Logprobs>,
+}
+
+/// Draws tokens. Owns the room it needs, so that a draw allocates nothing but the log-probabilities it reports.
+#[derive(Debug)]
+pub struct Sampler {
+    logits: Vec<f32>,
+    candidates: Vec<Candidate>,
+}
+
+impl Sampler {
+    /// A sampler for rows of `vocab_size` logits.
+    pub fn new(vocab_size: usize) -> Self {
+        Self {
+            logits: Vec::with_capacity(vocab_size),
+            candidates: Vec::with_capacity(vocab_size),
+        }
+    }
+
+    /// Draws the token that follows. `suppressed` tokens are never drawn (as long as another is left); `position` is the
+    /// token's index in its sequence, which with the seed names the draw.
+    ///
+    /// # Panics
+    /// If a token of the history, the bias or `suppressed` is not in the vocabulary, or there is none.
+    pub fn sample(
+        &mut self,
+        logits: &[f32],
+        params: &SamplingParams,
+        history: &TokenHistory,
+        suppressed: &[u32],
+        position: u64,
+    ) -> Sampled {
+        self.logits.clear();
+        self.logits.extend(
+            logits
+                .iter()
+                .map(|x| if x.is_nan() { f32::NEG_INFINITY } else { *x }),
+        );
+        penalties::adjust(&mut self.logits, params, history, suppressed);
+        let token = if params.temperature == 0.0 {
+            greedy(&self.logits)
+        } else {
+            self.weigh(params.temperature);
+            self.truncate(params);
+            draw(&self.candidates, philox::uniform(params.seed, position))
+        };
+        Sampled {
+            token,
+            logprobs: params.logprobs.map(|top| logprobs_of(logits, token, top)),
+        }
+    }
+
+    /// Every token with its weight `exp((logit - max) / temperature)`. The difference is taken before the division, so that a
+    /// tiny temperature makes small weights, never infinite ones.
+    fn weigh(&mut self, temperature: f32) {
+        let max = self.logits[greedy(&self.logits) as usize];
+        let max = if max.is_finite() { f64::from(max) } else { 0.0 };
+        self.candidates.clear();
+        for (token, logit) in self.logits.iter().enumerate() {
+            let weight = ((f64::from(*logit) - max) / f64::from(temperature)).exp();
+            self.candidates.push(Candidate {
+                token: token as u32,
+                weight,
+            });
+        }
+    }
+
+    /// Leaves only the candidates that every truncation lets stay.
+    fn truncate(&mut self, params: &SamplingParams) {
+        let order = |a: &Candidate, b: &Candidate| {
+            b.weight.total_cmp(&a.weight).then(a.token.cmp(&b.token))
+        };
+        let vocab = self.candidates.len();
+        if params.top_k == 0 && params.top_p >= 1.0 && params.min_p == 0.0 {
+            return;
+        }
+        let top_k = if params.top_k == 0 {
+            vocab
+        } else {
+            vocab.min(params.top_k as usize)
+        };
+        if top_k < vocab {
+            // Only the part that stays is worth sorting.
+            self.candidates.select_nth_unstable_by(top_k - 1, order);
+        }
+        self.candidates[..top_k].sort_unstable_by(order);
+        // min-p looks at ratios alone, so it does not matter that top-k is cut first.
+        self.candidates.truncate(top_k);
+        self.candidates
+            .truncate(truncate::min_p(&self.candidates, params.min_p));
+        self.candidates
+            .truncate(truncate::top_p(&self.candidates, params.top_p));
+    }
+}
+
+/// The largest logit's token; the lowest of equals. A row without any number gives 0.
+pub fn greedy(logits: &[f32]) -> u32 {
+    let mut best = 0;
+    for (token, logit) in logits.iter().enumerate() {
+        if *logit > logits[best] || logits[best].is_nan() {
+            best = token;
+        }
+    }
+    best as u32
+}
+
+/// The candidate in whose share of the whole weight `uniform` (from `[0, 1)`) falls.
+fn draw(candidates: &[Candidate], uniform: f64) -> u32 {
+    let total: f64 = candidates.iter().map(|candidate| candidate.weight).sum();
+    let mut rest = uniform * total;
+    let mut chosen = candidates[0].token;
+    for candidate in candidates.iter().filter(|candidate| candidate.weight > 0.0) {
+        chosen = candidate.token;
+        rest -= candidate.weight;
+        if rest < 0.0 {
+            break;
+        }
+    }
+    chosen
+}
