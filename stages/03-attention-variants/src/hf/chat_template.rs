@@ -244,10 +244,11 @@ fn classify(error: minijinja::Error) -> TemplateError {
             return TemplateError::Refused(message.clone());
         }
         if let Some(inner) = current.downcast_ref::<minijinja::Error>() {
+            let cyclic = |detail: &str| {
+                detail.contains("recursion limit") || detail.contains("cycle in template")
+            };
             let endless = matches!(inner.kind(), ErrorKind::OutOfFuel | ErrorKind::WriteFailure)
-                || inner
-                    .detail()
-                    .is_some_and(|detail| detail.contains("recursion limit"));
+                || inner.detail().is_some_and(cyclic);
             if endless {
                 return TemplateError::Endless(describe(inner));
             }
