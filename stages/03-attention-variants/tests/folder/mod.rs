@@ -1,6 +1,9 @@
 //! Hugging Face folders made in memory, for the tests of the loader.
 #![allow(dead_code)] // each test target uses its own part
 
+pub mod expected;
+pub mod minimal;
+
 use attention_variants::hf::{LoadError, Source};
 
 /// A seed from the environment or a fresh one, printed so that a failure can be run again.
