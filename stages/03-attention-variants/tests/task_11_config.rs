@@ -344,6 +344,23 @@ fn qwen3_norms_and_yarn() {
         parse(&with(&config, json!({"head_dim": "ABSENT"}))),
         &["config.json", "head_dim"],
     );
+    // DeepSeek's magnitudes move cosines and sines here too, but the softmax only in DeepSeek's own attention:
+    // (0.1 * 1 * ln(4) + 1) / (0.1 * 0.5 * ln(4) + 1).
+    let magnitudes = json!({"type": "yarn", "factor": 4.0, "mscale": 1.0, "mscale_all_dim": 0.5, "beta_fast": 16});
+    let rope = parse(&with(&config, json!({"rope_scaling": magnitudes})))
+        .unwrap()
+        .rope
+        .unwrap();
+    let expected = RopeScaling::Yarn {
+        factor: 4.0,
+        beta_fast: 16.0,
+        beta_slow: 1.0,
+        original_max_positions: 40960,
+        attention_factor: 1.064_821_6,
+        softmax_factor: 1.0,
+        truncate: true,
+    };
+    assert_eq!(rope.scaling, expected);
 }
 
 #[test]

@@ -1,9 +1,9 @@
-//! What `transformers` adds to Jinja for chat templates.
+//! What `transformers` adds to Jinja for chat templates, and where Python's Jinja prints or tests differently.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use minijinja::value::{Kwargs, Value};
-use minijinja::{Environment, Error, ErrorKind};
+use minijinja::value::{Kwargs, Value, ValueKind};
+use minijinja::{Environment, Error, ErrorKind, Output, State};
 use serde::Serialize;
 use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
 
@@ -20,10 +20,88 @@ pub(super) fn install(environment: &mut Environment<'static>) {
         strftime(&format, SystemTime::now())
     });
     environment.add_filter("tojson", tojson);
+    environment.add_filter("string", |value: Value| python_string(&value));
+    environment.add_test("iterable", is_iterable);
+    environment.set_formatter(python_print);
 }
 
 fn raise_exception(message: String) -> Result<Value, Error> {
     Err(Error::new(ErrorKind::InvalidOperation, message.clone()).with_source(Refused(message)))
+}
+
+/// Python cannot iterate over None; templates rely on it to see whether there are tools.
+fn is_iterable(value: &Value) -> bool {
+    !value.is_none() && (value.kind() == ValueKind::String || value.try_iter().is_ok())
+}
+
+/// `{{ value }}`: lists and dictionaries as Python's `repr`, all else as it comes.
+fn python_print(out: &mut Output, state: &State, value: &Value) -> Result<(), Error> {
+    match value.kind() {
+        ValueKind::Seq | ValueKind::Map => Ok(out.write_str(&python_string(value)?)?),
+        _ => minijinja::escape_formatter(out, state, value),
+    }
+}
+
+/// The filter `string`: the same text as printing.
+fn python_string(value: &Value) -> Result<String, Error> {
+    match value.kind() {
+        ValueKind::Seq | ValueKind::Map => {
+            let mut text = String::new();
+            python_repr(&mut text, value)?;
+            Ok(text)
+        }
+        _ => Ok(value.to_string()),
+    }
+}
+
+fn python_repr(text: &mut String, value: &Value) -> Result<(), Error> {
+    let (open, close) = match value.kind() {
+        ValueKind::String => {
+            python_quote(text, value.as_str().unwrap_or_default());
+            return Ok(());
+        }
+        ValueKind::Map => ('{', '}'),
+        ValueKind::Seq => ('[', ']'),
+        _ => {
+            *text += &value.to_string();
+            return Ok(());
+        }
+    };
+    text.push(open);
+    for (index, item) in value.try_iter()?.enumerate() {
+        if index > 0 {
+            *text += ", ";
+        }
+        python_repr(text, &item)?;
+        if open == '{' {
+            *text += ": ";
+            python_repr(text, &value.get_item(&item)?)?;
+        }
+    }
+    text.push(close);
+    Ok(())
+}
+
+/// A string in quotes: single ones unless it has single and no double ones itself.
+fn python_quote(text: &mut String, content: &str) {
+    let quote = if content.contains('\'') && !content.contains('"') {
+        '"'
+    } else {
+        '\''
+    };
+    text.push(quote);
+    for character in content.chars() {
+        match character {
+            '\n' => *text += "\\n",
+            '\r' => *text += "\\r",
+            '\t' => *text += "\\t",
+            '\\' => *text += "\\\\",
+            _ if character == quote => text.extend(['\\', quote]),
+            _ if character.is_ascii_control() => *text += &format!("\\x{:02x}", character as u32),
+            _ => text.push(character),
+        }
+    }
+    text.push(quote);
 }
 
 /// The filter `tojson(ensure_ascii=False, indent=None, sort_keys=False)` of `transformers`: unlike Jinja's own it escapes nothing

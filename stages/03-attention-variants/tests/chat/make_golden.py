@@ -213,6 +213,7 @@ ODDS = """\
 {% macro twice(x) %}{{ x }}{{ x }}{% endmacro %}
 {{ twice("ab") }}{{ messages | map(attribute='role') | join(',') }}{{ messages | selectattr('role', 'equalto', 'user') | list | length }}
 {{ " a b ".strip().title() }}{{ "k" in {"k": 1} }}{% for k, v in {"p": 1, "q": 2}.items() %}{{ k }}={{ v }};{% endfor %}
+{{ {"it's": ["a\\n\u00e9", 'q"', none, true, 1.5, {}], "k": "'\\""} }}{{ [] }}{{ [1, "a"] | string | length }}{{ none is iterable }}{{ "s" is iterable }}{{ [] is iterable }}
 {{ "a,b".split(",") | last }}{{ "text".replace("t", "T") }}
 """
 
