@@ -91,11 +91,9 @@ impl Scheduler {
             }
         }
         for work in &plan.work {
-            if self
-                .sequences
-                .get(&work.id)
-                .is_some_and(Sequence::is_complete)
-            {
+            let sequence = running(&mut self.sequences, &self.running, work.id);
+            if let Some(sequence) = sequence.filter(|sequence| sequence.has_ended()) {
+                sequence.complete = true;
                 self.withdraw(work.id);
             }
         }
@@ -129,7 +127,7 @@ impl Scheduler {
         let sequence = source.forked(child, token, table);
         if runs {
             self.running.insert(sequence.urgency);
-        } else if !sequence.is_complete() {
+        } else if !sequence.complete {
             self.waiting.insert(sequence.urgency);
         }
         self.sequences.insert(child, sequence);
@@ -209,7 +207,7 @@ impl Scheduler {
             );
             assert_eq!(
                 u8::from(waits) + u8::from(runs),
-                u8::from(!sequence.is_complete()),
+                u8::from(!sequence.complete),
                 "{:?}",
                 sequence.urgency
             );

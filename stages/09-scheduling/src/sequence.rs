@@ -40,6 +40,8 @@ pub(crate) struct Sequence {
     pub salt: u64,
     pub reuse_prefix: bool,
     pub table: PageTable,
+    /// Whether it has ended; it then has no blocks any more.
+    pub complete: bool,
     /// Prompt tokens that were found stored when the sequence was first admitted.
     pub cached_tokens: Option<usize>,
 }
@@ -55,6 +57,7 @@ impl Sequence {
             salt: spec.salt,
             reuse_prefix: spec.reuse_prefix,
             table: PageTable::new(spec.salt),
+            complete: false,
             cached_tokens: None,
         }
     }
@@ -87,8 +90,9 @@ impl Sequence {
         self.pending() == 1 && self.computed() > 0
     }
 
-    /// Whether nothing is left to compute. The last generated token need not be, since nothing follows it.
-    pub(crate) fn is_complete(&self) -> bool {
+    /// Whether all its tokens are there. The last generated one need not be computed, since nothing follows it; a sequence that
+    /// generates nothing ends when its prompt is computed.
+    pub(crate) fn has_ended(&self) -> bool {
         let generates = self.max_tokens > self.prompt_len;
         if generates {
             self.tokens.len() == self.max_tokens
