@@ -12,12 +12,15 @@
 //! - Every sequence that is admitted finishes: urgency ([`Policy`]) is fixed on arrival, the most urgent running sequence always
 //!   advances, and what could not run alone is refused by [`Scheduler::add`].
 //! - No clock, no threads, no model, no randomness: equal calls give equal plans.
+//!
+//! [`simulator`] runs the scheduler against static and dynamic batching on a simulated clock.
 
 mod config;
 mod plan;
 mod planner;
 mod scheduler;
 mod sequence;
+pub mod simulator;
 
 pub use config::{AdmitError, ConfigError, ForkError, Policy, SchedulerConfig};
 pub use plan::{StepPlan, Work};
