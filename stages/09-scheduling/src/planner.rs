@@ -15,10 +15,7 @@ impl Scheduler {
         let mut plan = StepPlan::default();
         self.plan_running(&mut plan, Sequence::is_decoding);
         self.plan_running(&mut plan, |sequence| !sequence.is_decoding());
-        // Blocks that were just taken from a sequence are not for a less urgent one, and least of all for the same one.
-        if plan.preempted.is_empty() {
-            self.admit(&mut plan);
-        }
+        self.admit(&mut plan);
         plan
     }
 
@@ -55,13 +52,11 @@ impl Scheduler {
         }
     }
 
-    /// Sends the least urgent running sequence back to wait, to be recomputed. It keeps its tokens and its place in the order,
+    /// Sends the least urgent running sequence back to wait, to be recomputed. It is not in the plan yet: only sequences that
+    /// generate can lack blocks, and they are planned from the most urgent down. It keeps its tokens and its place in the order,
     /// and finds again what is then still stored of it.
     fn preempt_least_urgent(&mut self, plan: &mut StepPlan) -> SeqId {
         let victim = *self.running.last().expect("one that asks for room runs");
-        let blocks = self.sequences[&victim.1].table.blocks();
-        plan.copies.retain(|copy| !blocks.contains(&copy.dst));
-        plan.work.retain(|work| work.id != victim.1);
         plan.preempted.push(victim.1);
         self.withdraw(victim.1);
         self.waiting.insert(victim);

@@ -103,7 +103,8 @@ impl Scheduler {
     /// them writes to a shared one.
     ///
     /// To have several answers to one prompt: sample once for each after the step that computed the prompt, commit the parent's
-    /// token, then fork the others with theirs. If the batch is full, the child waits and finds the prompt stored later.
+    /// token, then fork the others with theirs. If the batch is full, or the parent is being
+    /// recomputed, the child waits and finds the prompt stored later.
     ///
     /// # Errors
     /// [`ForkError`] if the parent has generated nothing, or the child's id is taken.
@@ -116,7 +117,7 @@ impl Scheduler {
             .get(&parent)
             .filter(|sequence| sequence.tokens.len() > sequence.prompt_len);
         let source = source.ok_or(ForkError::NotGenerating(parent))?;
-        let runs = source.pending() > 0
+        let runs = source.pending() == 1
             && self.running.contains(&source.urgency)
             && self.running.len() < self.config.max_sequences;
         let table = if runs {

@@ -118,6 +118,11 @@ impl Device {
         ids.sort();
         ids.dedup();
         assert_eq!(ids.len(), plan.work.len(), "a sequence is planned twice");
+        let lost = |id| plan.preempted.contains(id);
+        assert!(
+            !ids.iter().any(lost),
+            "a sequence is planned and has lost its blocks"
+        );
         scheduler.check();
         let sampled = self.execute(scheduler, &plan);
         scheduler.commit(&plan, &sampled);
