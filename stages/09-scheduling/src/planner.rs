@@ -15,7 +15,10 @@ impl Scheduler {
         let mut plan = StepPlan::default();
         self.plan_running(&mut plan, Sequence::is_decoding);
         self.plan_running(&mut plan, |sequence| !sequence.is_decoding());
-        self.admit(&mut plan);
+        // A victim may find more of itself stored than it gave back; it must not return in the same plan.
+        if plan.preempted.is_empty() {
+            self.admit(&mut plan);
+        }
         plan
     }
 

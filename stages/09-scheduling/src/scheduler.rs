@@ -103,8 +103,8 @@ impl Scheduler {
     /// them writes to a shared one.
     ///
     /// To have several answers to one prompt: sample once for each after the step that computed the prompt, commit the parent's
-    /// token, then fork the others with theirs. If the batch is full, or the parent is being
-    /// recomputed, the child waits and finds the prompt stored later.
+    /// token, then fork the others with theirs. If the batch is full, or the parent is being recomputed,
+    /// the child waits and finds the prompt stored later.
     ///
     /// # Errors
     /// [`ForkError`] if the parent has generated nothing, or the child's id is taken.
