@@ -212,8 +212,9 @@ impl EngineHandle {
         if self.requests.is_closed() {
             return false;
         }
-        let since = self.state.started.elapsed().as_millis() as u64
-            - self.state.heartbeat_ms.load(Ordering::Acquire);
+        let now = self.state.started.elapsed().as_millis() as u64;
+        // A beat may come between the two readings.
+        let since = now.saturating_sub(self.state.heartbeat_ms.load(Ordering::Acquire));
         !self.state.busy.load(Ordering::Acquire) || since <= patience.as_millis() as u64
     }
 
