@@ -116,3 +116,29 @@ fn any_text_comes_back() {
         assert_eq!(tokenizer.decode(&ids, false).unwrap(), text);
     }
 }
+
+/// The tokenizer library panics on some damaged files (the test's output shows it); here that is an error like others.
+#[test]
+fn a_damaged_tokenizer_is_refused_or_works() {
+    let mut rng = StdRng::seed_from_u64(folder::seed());
+    let good = tokenizer_json().to_string().into_bytes();
+    let mut refused = 0;
+    for _ in 0..500 {
+        let mut bytes = good.clone();
+        for _ in 0..rng.random_range(1..4) {
+            folder::mutate(&mut rng, &mut bytes);
+        }
+        match folder::source(&[("tokenizer.json", &bytes)]).tokenizer() {
+            Ok(tokenizer) => {
+                if let Ok(ids) = tokenizer.encode("abcab <|end|> \u{e9}\n", true) {
+                    let _ = tokenizer.decode(&ids, true);
+                }
+            }
+            Err(error) => {
+                refused += 1;
+                assert!(error.to_string().contains("tokenizer.json"), "{error}");
+            }
+        }
+    }
+    assert!(refused > 50, "the damage is too mild: {refused} refused");
+}

@@ -3,7 +3,7 @@
 mod folder;
 
 use folder::minimal::{FILE, families, open, parse, small_file};
-use folder::source;
+use folder::{mutate, source};
 use proptest::prelude::*;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -43,25 +43,6 @@ fn mutated_files_never_panic() {
         good > 100 && refused > 100,
         "the mutations are too mild or too wild: {good} loaded, {refused} refused"
     );
-}
-
-fn mutate(rng: &mut StdRng, bytes: &mut Vec<u8>) {
-    let at = rng.random_range(0..bytes.len());
-    match rng.random_range(0..6u8) {
-        0 => bytes[at] ^= 1 << rng.random_range(0..8u8),
-        1 => bytes[at] = rng.random(),
-        2 => {
-            bytes[at] = *b"0123456789,:[]{}\"-.e"
-                .get(rng.random_range(0..20usize))
-                .unwrap()
-        }
-        3 => bytes.insert(at, rng.random_range(b'0'..=b'9')),
-        4 if bytes.len() > 1 => drop(bytes.remove(at)),
-        _ => {
-            let length = rng.random_range(1..=8).min(bytes.len() - at);
-            bytes.copy_within(at..at + length, 0);
-        }
-    }
 }
 
 proptest! {

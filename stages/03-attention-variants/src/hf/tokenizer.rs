@@ -1,6 +1,7 @@
 //! Text to token ids and back, as tokenizer.json says.
 
 use std::collections::HashSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::{LoadError, Source};
 
@@ -35,13 +36,15 @@ impl Source {
 
 impl Tokenizer {
     fn parse(bytes: &[u8]) -> Result<Self, String> {
-        let mut inner =
-            tokenizers::Tokenizer::from_bytes(bytes).map_err(|error| error.to_string())?;
-        // Some published files carry the truncation and padding of a training run, which would shorten prompts in silence.
-        inner
-            .with_truncation(None)
-            .map_err(|error| error.to_string())?;
-        inner.with_padding(None);
+        let inner = guarded(|| {
+            let mut inner = tokenizers::Tokenizer::from_bytes(bytes)?;
+            // Some published files carry the truncation and padding of a training run, which would shorten prompts in silence.
+            inner.with_truncation(None)?;
+            inner.with_padding(None);
+            // A trial, so that a file whose parts contradict each other fails here rather than at the first request.
+            inner.encode_fast("", true)?;
+            Ok(inner)
+        })?;
         let added = inner.get_added_tokens_decoder();
         let special = added
             .iter()
@@ -57,10 +60,8 @@ impl Tokenizer {
     /// # Errors
     /// The tokenizer contradicts itself, as when its unknown token is not in its vocabulary.
     pub fn encode(&self, text: &str, add_special: bool) -> Result<Vec<u32>, TokenizerError> {
-        let encoding = self
-            .inner
-            .encode_fast(text, add_special)
-            .map_err(|error| TokenizerError(error.to_string()))?;
+        let encoding =
+            guarded(|| self.inner.encode_fast(text, add_special)).map_err(TokenizerError)?;
         Ok(encoding.get_ids().to_vec())
     }
 
@@ -69,9 +70,7 @@ impl Tokenizer {
     /// # Errors
     /// The tokenizer's decoder does not fit its vocabulary.
     pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String, TokenizerError> {
-        self.inner
-            .decode(ids, skip_special)
-            .map_err(|error| TokenizerError(error.to_string()))
+        guarded(|| self.inner.decode(ids, skip_special)).map_err(TokenizerError)
     }
 
     /// The id of a token, by its spelling in the vocabulary.
@@ -92,5 +91,19 @@ impl Tokenizer {
     /// Whether a token is one that text never contains, such as the end of a turn.
     pub fn is_special(&self, id: u32) -> bool {
         self.special.contains(&id)
+    }
+}
+
+/// Runs the tokenizer library, which panics on some files that are damaged or contradict themselves, and makes that an error too.
+fn guarded<T>(work: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, String> {
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(result) => result.map_err(|error| error.to_string()),
+        Err(panic) => {
+            let words = panic.downcast_ref::<String>().map(String::as_str);
+            let words = words.or_else(|| panic.downcast_ref::<&str>().copied());
+            Err(words
+                .unwrap_or("the tokenizer library panicked")
+                .to_string())
+        }
     }
 }

@@ -5,6 +5,8 @@ pub mod expected;
 pub mod minimal;
 
 use attention_variants::hf::{LoadError, Source};
+use rand::RngExt;
+use rand::rngs::StdRng;
 
 /// A seed from the environment or a fresh one, printed so that a failure can be run again.
 pub fn seed() -> u64 {
@@ -60,4 +62,24 @@ pub fn message<T>(result: Result<T, LoadError>, names: &[&str]) -> String {
         assert!(message.contains(name), "`{message}` does not name `{name}`");
     }
     message
+}
+
+/// Damages a file in one place.
+pub fn mutate(rng: &mut StdRng, bytes: &mut Vec<u8>) {
+    let at = rng.random_range(0..bytes.len());
+    match rng.random_range(0..6u8) {
+        0 => bytes[at] ^= 1 << rng.random_range(0..8u8),
+        1 => bytes[at] = rng.random(),
+        2 => {
+            bytes[at] = *b"0123456789,:[]{}\"-.e"
+                .get(rng.random_range(0..20usize))
+                .unwrap()
+        }
+        3 => bytes.insert(at, rng.random_range(b'0'..=b'9')),
+        4 if bytes.len() > 1 => drop(bytes.remove(at)),
+        _ => {
+            let length = rng.random_range(1..=8).min(bytes.len() - at);
+            bytes.copy_within(at..at + length, 0);
+        }
+    }
 }
