@@ -1,6 +1,7 @@
 //! Serving until told to stop, and stopping without breaking what runs.
 
 use axum::serve;
+use axum::serve::ListenerExt;
 use std::future::{Future, IntoFuture};
 use std::io;
 use std::sync::Arc;
@@ -34,6 +35,12 @@ pub async fn run(
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<Drained> {
     let (stop, stopped) = oneshot::channel::<()>();
+    // A token is a small packet, and it must not wait for the acknowledgement of the one before.
+    let listener = listener.tap_io(|connection| {
+        if let Err(error) = connection.set_nodelay(true) {
+            tracing::debug!(%error, "no TCP_NODELAY");
+        }
+    });
     let server = serve(listener, router(Arc::clone(&app))).with_graceful_shutdown(async {
         // An error means that the sender is gone, which says the same.
         let _ = stopped.await;
