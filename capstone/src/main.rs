@@ -1,2 +1,8 @@
 //! The command line.
-fn main() {}
+
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    fastserve::cli::run(fastserve::cli::Cli::parse())
+}

@@ -1,0 +1,151 @@
+//! Loading a model with all that serving needs of it: weights on a device, tokenizer, chat template, and a KV cache that fits.
+
+use crate::embedded;
+use attention_variants::config::ModelConfig;
+use attention_variants::hf::{ChatTemplate, LoadError, Source, Tokenizer, Weights};
+use attention_variants::models::{LanguageModel, load};
+use attention_variants::ops::Cpu;
+use attention_variants::step::StepLimits;
+use std::path::PathBuf;
+
+/// Which model to load, and how much of the machine it may take.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ModelArgs {
+    /// A Hugging Face folder: config.json, *.safetensors, tokenizer.json. Without it, the embedded model is used.
+    #[arg(long, value_name = "DIR")]
+    pub model: Option<PathBuf>,
+    /// Longest sequence, prompt and answer together. Default: what the model was made for.
+    #[arg(long, value_name = "TOKENS")]
+    pub max_model_len: Option<usize>,
+    /// Tokens computed in one step, over all sequences.
+    #[arg(long, value_name = "TOKENS", default_value_t = 512)]
+    pub max_batched_tokens: usize,
+    /// Sequences that run at a time.
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    pub max_sequences: usize,
+    /// Tokens in a KV block.
+    #[arg(long, value_name = "TOKENS", default_value_t = 16)]
+    pub block_size: usize,
+    /// Memory of the KV cache at most, in MiB.
+    #[arg(long, value_name = "MIB", default_value_t = 1024)]
+    pub kv_memory: usize,
+    /// Worker threads. Default: one a core.
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+}
+
+/// A model ready to serve.
+pub struct Loaded {
+    /// The name it is served under.
+    pub name: String,
+    /// The model on its device.
+    pub model: Box<dyn LanguageModel>,
+    /// Its tokenizer.
+    pub tokenizer: Tokenizer,
+    /// Its chat template, where it has one.
+    pub chat_template: Option<ChatTemplate>,
+}
+
+/// Why a model cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    /// The folder does not load.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// An option makes no sense for this model.
+    #[error("{option}: {message}")]
+    Option {
+        /// The option, as it is typed.
+        option: &'static str,
+        /// What is wrong and what would do.
+        message: String,
+    },
+}
+
+impl ModelArgs {
+    /// Where the model comes from, and its name.
+    fn source(&self) -> (Source, String) {
+        match &self.model {
+            None => (embedded::SOURCE, embedded::NAME.to_owned()),
+            Some(folder) => {
+                let name = folder
+                    .file_name()
+                    .unwrap_or(folder.as_os_str())
+                    .to_string_lossy()
+                    .into_owned();
+                (Source::Dir(folder.clone()), name)
+            }
+        }
+    }
+
+    /// Loads the model. `progress` is called with the bytes of all weights, and returns what is told of each part that is
+    /// loaded.
+    ///
+    /// # Errors
+    /// A folder that does not load, or options that do not fit the model.
+    pub fn load<P>(&self, progress: impl FnOnce(u64) -> P) -> Result<Loaded, ModelError>
+    where
+        P: FnMut(u64) + Send + 'static,
+    {
+        let (source, name) = self.source();
+        let config = source.config()?;
+        let limits = self.limits(&config)?;
+        let tokenizer = source.tokenizer()?;
+        let chat_template = source.chat_template()?;
+        let weights: Weights = source.weights()?;
+        let report = progress(weights.total_bytes());
+        let model = load(Cpu::default(), config, weights.on_progress(report), limits)?;
+        Ok(Loaded {
+            name,
+            model: Box::new(model),
+            tokenizer,
+            chat_template,
+        })
+    }
+
+    /// What the model must have room for.
+    fn limits(&self, config: &ModelConfig) -> Result<StepLimits, ModelError> {
+        let positions = self.max_model_len.unwrap_or(config.max_positions);
+        if positions == 0 || positions > config.max_positions {
+            let message = format!(
+                "{positions} is not between 1 and the model's {}",
+                config.max_positions
+            );
+            return Err(ModelError::Option {
+                option: "--max-model-len",
+                message,
+            });
+        }
+        if self.block_size == 0 {
+            return Err(ModelError::Option {
+                option: "--block-size",
+                message: "0 tokens hold nothing".to_owned(),
+            });
+        }
+        Ok(StepLimits {
+            tokens: self.max_batched_tokens,
+            logit_rows: self.max_sequences.clamp(1, 64),
+            blocks: self.blocks(config, positions)?,
+            block_size: self.block_size,
+            positions,
+        })
+    }
+
+    /// Blocks of the KV cache: enough for every sequence to grow to its full length, as far as the memory goes.
+    fn blocks(&self, config: &ModelConfig, positions: usize) -> Result<usize, ModelError> {
+        let block_bytes = config.kv_bytes_per_token() * self.block_size;
+        let per_sequence = positions.div_ceil(self.block_size);
+        let affordable = (self.kv_memory << 20) / block_bytes;
+        if affordable < per_sequence {
+            let needed = (per_sequence * block_bytes).div_ceil(1 << 20);
+            let message = format!(
+                "one sequence of {positions} tokens takes {needed} MiB: give at least that, or a smaller --max-model-len"
+            );
+            return Err(ModelError::Option {
+                option: "--kv-memory",
+                message,
+            });
+        }
+        Ok(affordable.min(per_sequence * self.max_sequences.max(1)))
+    }
+}
