@@ -1,0 +1,64 @@
+//! Streamed pieces are the whole text, and a token costs the same however long the sequence is.
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use serving::detokenize::{Decode, Detokenizer};
+use std::cell::Cell;
+
+/// One token a byte; counts how many it decoded at most at once.
+struct Bytes<'a>(&'a Cell<usize>);
+
+impl Decode for Bytes<'_> {
+    fn decode(&self, ids: &[u32]) -> String {
+        self.0.set(self.0.get().max(ids.len()));
+        let bytes: Vec<u8> = ids.iter().map(|id| *id as u8).collect();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+}
+
+fn stream(prompt: &[u32], tokens: &[u32]) -> (Vec<String>, usize) {
+    let widest = Cell::new(0);
+    let mut detokenizer = Detokenizer::new(Bytes(&widest), prompt);
+    let mut pieces: Vec<String> = tokens.iter().map(|t| detokenizer.push(*t)).collect();
+    pieces.push(detokenizer.finish());
+    (pieces, widest.get())
+}
+
+fn ids(text: &str) -> Vec<u32> {
+    text.bytes().map(u32::from).collect()
+}
+
+#[test]
+fn a_character_comes_whole() {
+    let (pieces, _) = stream(&ids("prompt"), &ids("a😀b"));
+    assert_eq!(pieces, ["a", "", "", "", "😀", "b", ""]);
+    let (pieces, _) = stream(&[], &ids("😀")[..2]);
+    assert_eq!(pieces.concat(), "\u{FFFD}");
+    assert_eq!(stream(&[], &[]).0, [""]);
+}
+
+#[test]
+fn random_texts_come_whole_at_constant_cost() {
+    let seed = std::env::var("TEST_SEED").ok().and_then(|s| s.parse().ok());
+    let seed = seed.unwrap_or_else(rand::random::<u64>);
+    println!("seed {seed}");
+    let mut rng = StdRng::seed_from_u64(seed);
+    let pieces = ["a", "é", "語", "😀", "\n", " ", "\u{FFFD}"];
+    for _ in 0..300 {
+        let length = rng.random_range(0..200);
+        let text: String = (0..length)
+            .map(|_| pieces[rng.random_range(0..pieces.len())])
+            .collect();
+        let (streamed, widest) = stream(&ids("some prompt"), &ids(&text));
+        assert_eq!(streamed.concat(), text);
+        assert!(widest <= 40, "{widest} tokens decoded at once");
+    }
+}
+
+#[test]
+fn bytes_that_are_no_characters_are_replaced_not_lost() {
+    let tokens = [ids("a"), vec![0xFF; 50], ids("b")].concat();
+    let (pieces, widest) = stream(&ids("some prompt"), &tokens);
+    assert_eq!(pieces.concat(), format!("a{}b", "\u{FFFD}".repeat(50)));
+    assert!(widest <= 40, "{widest} tokens decoded at once");
+}
