@@ -8,7 +8,8 @@
 const REPLACEMENT: char = '\u{FFFD}';
 /// Tokens of the prompt that the first generated ones are decoded with.
 const CONTEXT: usize = 5;
-/// Tokens without new text after which the text is taken as it is. A character has four bytes at most.
+/// Tokens without certain text after which all but half a character is taken as it is: the bytes were never one, or the text
+/// has this very character.
 const MAX_HELD: usize = 16;
 
 /// Token ids to text.
@@ -41,30 +42,51 @@ impl<D: Decode> Detokenizer<D> {
     /// The text that became certain with one more token; may be empty.
     pub fn push(&mut self, token: u32) -> String {
         self.window.push(token);
-        let text = self.new_text();
-        let undecided = text.is_empty() || text.ends_with(REPLACEMENT);
-        if undecided && self.window.len() - self.context < MAX_HELD {
+        let text = self.new_text(self.window.len());
+        if !text.is_empty() && !text.ends_with(REPLACEMENT) {
+            self.advance(self.window.len());
+            return text;
+        }
+        if self.window.len() - self.context < MAX_HELD {
             return String::new();
         }
-        self.window.drain(..self.context);
-        self.context = self.window.len();
+        let end = self.character_border();
+        let text = self.new_text(end);
+        self.advance(end);
         text
     }
 
     /// The text that was held back. Nothing may be pushed after it.
     pub fn finish(&mut self) -> String {
-        let text = self.new_text();
+        let text = self.new_text(self.window.len());
         self.window.clear();
         self.context = 0;
         text
     }
 
-    /// What the held tokens add to the text of the context.
-    fn new_text(&self) -> String {
+    /// What the held tokens up to `end` add to the text of the context.
+    fn new_text(&self, end: usize) -> String {
         let before = self.decoder.decode(&self.window[..self.context]);
-        let with = self.decoder.decode(&self.window);
+        let with = self.decoder.decode(&self.window[..end]);
         let pairs = before.chars().zip(with.chars());
         let common = pairs.take_while(|(a, b)| a == b).map(|(a, _)| a.len_utf8());
         with[common.sum()..].to_owned()
+    }
+
+    /// The held tokens up to `end` are told and become the context.
+    fn advance(&mut self, end: usize) {
+        self.window.drain(..self.context);
+        self.context = end - self.context;
+    }
+
+    /// The last place within the held tokens where cutting breaks no character: the parts decode to the whole.
+    fn character_border(&self) -> usize {
+        let whole = self.decoder.decode(&self.window);
+        let (decoder, window) = (&self.decoder, &self.window);
+        let unbroken = |end: &usize| {
+            decoder.decode(&window[..*end]) + &decoder.decode(&window[*end..]) == whole
+        };
+        let mut inner = (self.context + 1..window.len()).rev();
+        inner.find(unbroken).unwrap_or(window.len())
     }
 }

@@ -44,7 +44,7 @@ fn random_texts_come_whole_at_constant_cost() {
     println!("seed {seed}");
     let mut rng = StdRng::seed_from_u64(seed);
     let pieces = ["a", "é", "語", "😀", "\n", " ", "\u{FFFD}"];
-    for _ in 0..300 {
+    for _ in 0..2_000 {
         let length = rng.random_range(0..200);
         let text: String = (0..length)
             .map(|_| pieces[rng.random_range(0..pieces.len())])
@@ -61,4 +61,13 @@ fn bytes_that_are_no_characters_are_replaced_not_lost() {
     let (pieces, widest) = stream(&ids("some prompt"), &tokens);
     assert_eq!(pieces.concat(), format!("a{}b", "\u{FFFD}".repeat(50)));
     assert!(widest <= 40, "{widest} tokens decoded at once");
+}
+
+/// The replacement character can stand in a text itself, and looks like half a character then.
+#[test]
+fn a_run_of_replacement_characters_is_cut_between_them() {
+    for before in ["", "a", "ab"] {
+        let text = format!("{before}{}b", "\u{FFFD}".repeat(50));
+        assert_eq!(stream(&ids("prompt"), &ids(&text)).0.concat(), text);
+    }
 }
