@@ -51,7 +51,8 @@ pub struct Options {
 }
 
 impl Options {
-    /// Checks what every generation request has. `max_tokens` comes with the name that the client used for it.
+    /// Checks what every generation request has. `max_tokens` comes with the name that the client used for it, and may be as
+    /// low as `least_tokens`: 0 where the answer may be the prompt alone.
     ///
     /// # Errors
     /// The first field that is out of range or not supported.
@@ -59,6 +60,7 @@ impl Options {
         app: &App,
         fields: GenerationFields,
         max_tokens: (&str, Option<i64>),
+        least_tokens: i64,
         logprobs: Option<usize>,
     ) -> Result<Self, ApiError> {
         check_model(app, fields.model.as_deref())?;
@@ -69,7 +71,7 @@ impl Options {
             return Err(ApiError::bad_request("stream_options", message));
         }
         let (name, max) = max_tokens;
-        let max_tokens = whole(name, max, 1, u32::MAX.into())?;
+        let max_tokens = whole(name, max, least_tokens, u32::MAX.into())?;
         let min_tokens = whole("min_tokens", fields.min_tokens, 0, u32::MAX.into())?.unwrap_or(0);
         if max_tokens.is_some_and(|max| min_tokens > max) {
             let message = format!("must not be more than {name}");

@@ -32,7 +32,7 @@ pub(crate) async fn create(
         Some(tokens) => ("max_completion_tokens", Some(tokens)),
         None => ("max_tokens", fields.max_tokens),
     };
-    let options = Options::check(&app, fields, max_tokens, logprobs(&own)?)?;
+    let options = Options::check(&app, fields, max_tokens, 1, logprobs(&own)?)?;
     let messages = own.messages;
     let conversation = Conversation::check(
         messages.ok_or_else(|| ApiError::bad_request("messages", "is required"))?,

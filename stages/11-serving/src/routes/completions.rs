@@ -38,8 +38,10 @@ pub(crate) async fn create(
     let own: CompletionFields = body.fields()?;
     let logprobs = whole("logprobs", own.logprobs, 0, MAX_LOGPROBS)?;
     let max_tokens = ("max_tokens", fields.max_tokens);
-    let options = Options::check(&app, fields, max_tokens, logprobs)?;
     let echo = own.echo.unwrap_or(false);
+    // An echo of nothing but the prompt scores it.
+    let least_tokens = i64::from(!echo);
+    let options = Options::check(&app, fields, max_tokens, least_tokens, logprobs)?;
     refuse_unsupported(&own, &options, echo)?;
     let missing = || ApiError::bad_request("prompt", "is required");
     let prompt = own.prompt.ok_or_else(missing)?;
