@@ -179,10 +179,7 @@ impl PagedKv {
 
     /// Free blocks whose content can still be reused.
     pub fn cached_blocks(&self) -> usize {
-        self.pool
-            .free_order()
-            .filter(|&block| self.index.contains(block))
-            .count()
+        self.pool.kept_blocks()
     }
 
     /// Counters of reuse.
@@ -197,13 +194,19 @@ impl PagedKv {
     pub fn check(&self) {
         self.pool.check();
         self.index.check();
-        let cached = self
-            .pool
-            .free_order()
-            .map(|block| self.index.contains(block));
+        let cached = || {
+            let free = self.pool.free_order();
+            free.map(|block| self.index.contains(block))
+        };
         assert!(
-            cached.is_sorted(),
+            cached().is_sorted(),
             "a block with content would be evicted before one without"
+        );
+        let count = cached().filter(|cached| *cached).count();
+        assert_eq!(
+            count,
+            self.cached_blocks(),
+            "the count of cached blocks is off"
         );
     }
 

@@ -11,6 +11,10 @@ pub struct BlockPool {
     /// How many tables hold each block, `[blocks]`.
     references: Vec<u32>,
     free: FreeList,
+    /// Whether a block was freed with its content kept, `[blocks]`; only meant for free blocks.
+    kept: Vec<bool>,
+    /// Free blocks whose content is kept.
+    kept_blocks: usize,
 }
 
 impl BlockPool {
@@ -28,6 +32,8 @@ impl BlockPool {
         Self {
             references: vec![0; blocks],
             free,
+            kept: vec![false; blocks],
+            kept_blocks: 0,
         }
     }
 
@@ -36,6 +42,7 @@ impl BlockPool {
     pub fn allocate(&mut self) -> Option<BlockId> {
         let block = self.free.pop_front()?;
         self.references[block.index()] = 1;
+        self.no_longer_free(block);
         Some(block)
     }
 
@@ -43,6 +50,7 @@ impl BlockPool {
     pub fn retain(&mut self, block: BlockId) {
         if self.references[block.index()] == 0 {
             self.free.remove(block);
+            self.no_longer_free(block);
         }
         self.references[block.index()] += 1;
     }
@@ -60,11 +68,21 @@ impl BlockPool {
             block.0
         );
         *references -= 1;
-        match (*references, keep_content) {
-            (0, true) => self.free.push_back(block),
-            (0, false) => self.free.push_front(block),
-            _ => {}
+        if *references > 0 {
+            return;
         }
+        if keep_content {
+            self.free.push_back(block);
+        } else {
+            self.free.push_front(block);
+        }
+        self.kept[block.index()] = keep_content;
+        self.kept_blocks += usize::from(keep_content);
+    }
+
+    fn no_longer_free(&mut self, block: BlockId) {
+        self.kept_blocks -= usize::from(self.kept[block.index()]);
+        self.kept[block.index()] = false;
     }
 
     /// How many owners a block has.
@@ -85,6 +103,11 @@ impl BlockPool {
     /// Blocks that nobody owns.
     pub fn free_blocks(&self) -> usize {
         self.free.len()
+    }
+
+    /// Blocks that nobody owns and whose content was kept.
+    pub fn kept_blocks(&self) -> usize {
+        self.kept_blocks
     }
 
     /// The free blocks in the order in which they will be allocated.
