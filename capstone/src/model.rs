@@ -14,7 +14,7 @@ pub struct ModelArgs {
     /// A Hugging Face folder: config.json, *.safetensors, tokenizer.json. Without it, the embedded model is used.
     #[arg(long, value_name = "DIR")]
     pub model: Option<PathBuf>,
-    /// Longest sequence, prompt and answer together. Default: what the model was made for.
+    /// Longest sequence, prompt and answer together. Default: what the model was made for, as far as --kv-memory goes.
     #[arg(long, value_name = "TOKENS")]
     pub max_model_len: Option<usize>,
     /// Tokens computed in one step, over all sequences.
@@ -105,47 +105,54 @@ impl ModelArgs {
 
     /// What the model must have room for.
     fn limits(&self, config: &ModelConfig) -> Result<StepLimits, ModelError> {
-        let positions = self.max_model_len.unwrap_or(config.max_positions);
-        if positions == 0 || positions > config.max_positions {
-            let message = format!(
-                "{positions} is not between 1 and the model's {}",
-                config.max_positions
-            );
+        if self.block_size == 0 {
+            let message = "0 tokens hold nothing".to_owned();
             return Err(ModelError::Option {
-                option: "--max-model-len",
+                option: "--block-size",
                 message,
             });
         }
-        if self.block_size == 0 {
-            return Err(ModelError::Option {
-                option: "--block-size",
-                message: "0 tokens hold nothing".to_owned(),
-            });
-        }
+        let affordable = (self.kv_memory << 20) / (config.kv_bytes_per_token() * self.block_size);
+        let positions = self.positions(config, affordable)?;
+        // Enough for every sequence to grow to its full length, as far as the memory goes.
+        let wanted = positions.div_ceil(self.block_size) * self.max_sequences.max(1);
         Ok(StepLimits {
             tokens: self.max_batched_tokens,
             logit_rows: self.max_sequences.clamp(1, 64),
-            blocks: self.blocks(config, positions)?,
+            blocks: affordable.min(wanted),
             block_size: self.block_size,
             positions,
         })
     }
 
-    /// Blocks of the KV cache: enough for every sequence to grow to its full length, as far as the memory goes.
-    fn blocks(&self, config: &ModelConfig, positions: usize) -> Result<usize, ModelError> {
-        let block_bytes = config.kv_bytes_per_token() * self.block_size;
-        let per_sequence = positions.div_ceil(self.block_size);
-        let affordable = (self.kv_memory << 20) / block_bytes;
-        if affordable < per_sequence {
-            let needed = (per_sequence * block_bytes).div_ceil(1 << 20);
-            let message = format!(
-                "one sequence of {positions} tokens takes {needed} MiB: give at least that, or a smaller --max-model-len"
-            );
-            return Err(ModelError::Option {
-                option: "--kv-memory",
-                message,
-            });
+    /// The longest sequence: what was asked for, or what the model was made for as far as `affordable` blocks go.
+    fn positions(&self, config: &ModelConfig, affordable: usize) -> Result<usize, ModelError> {
+        let fits = affordable * self.block_size;
+        let positions = self.max_model_len.unwrap_or(config.max_positions.min(fits));
+        let error = |option, message| Err(ModelError::Option { option, message });
+        if fits == 0 {
+            let message = format!("{} MiB do not hold one block; give more", self.kv_memory);
+            return error("--kv-memory", message);
         }
-        Ok(affordable.min(per_sequence * self.max_sequences.max(1)))
+        if positions == 0 || positions > config.max_positions {
+            let message = format!(
+                "{positions} is not between 1 and the model's {}",
+                config.max_positions
+            );
+            return error("--max-model-len", message);
+        }
+        if positions > fits {
+            let message = format!(
+                "the KV cache has room for {fits} tokens; give a larger --kv-memory, or fewer tokens"
+            );
+            return error("--max-model-len", message);
+        }
+        if positions < config.max_positions && self.max_model_len.is_none() {
+            let whole = config.max_positions;
+            tracing::warn!(
+                "the context is cut from {whole} to {positions} tokens to fit --kv-memory"
+            );
+        }
+        Ok(positions)
     }
 }
