@@ -1,6 +1,6 @@
 //! What a scheduler is made from, what it refuses, and the order of urgency.
 
-use crate::sequence::SeqId;
+use crate::id::SeqId;
 use thiserror::Error;
 
 /// Places in the queue that one level of priority is worth.

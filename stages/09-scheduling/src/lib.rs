@@ -16,6 +16,7 @@
 //! [`simulator`] runs the scheduler against static and dynamic batching on a simulated clock.
 
 mod config;
+mod id;
 mod plan;
 mod planner;
 mod scheduler;
@@ -23,6 +24,7 @@ mod sequence;
 pub mod simulator;
 
 pub use config::{AdmitError, ConfigError, ForkError, Policy, SchedulerConfig};
+pub use id::SeqId;
 pub use plan::{StepPlan, Work};
 pub use scheduler::{Scheduler, SchedulerStats};
-pub use sequence::{SeqId, SequenceSpec};
+pub use sequence::SequenceSpec;

@@ -1,6 +1,6 @@
 //! What one step computes.
 
-use crate::sequence::SeqId;
+use crate::id::SeqId;
 use paged_kv::BlockCopy;
 
 /// A chunk of one sequence: the tokens at positions `start..start + len`.

@@ -3,9 +3,10 @@
 //! Invariants: a step's tokens stay within the budget; whatever is planned has its blocks; the most urgent running sequence is in
 //! the plan, so there is progress whenever there is work.
 
+use crate::id::SeqId;
 use crate::plan::{StepPlan, Work};
 use crate::scheduler::Scheduler;
-use crate::sequence::{SeqId, Sequence};
+use crate::sequence::Sequence;
 
 impl Scheduler {
     /// Plans the next step: admits, reserves blocks, preempts if they run out.

@@ -4,8 +4,9 @@
 //! tokens to be read). Waiting and running sequences are ordered by urgency, the most urgent first.
 
 use crate::config::{AdmitError, ConfigError, ForkError, SchedulerConfig};
+use crate::id::SeqId;
 use crate::plan::StepPlan;
-use crate::sequence::{SeqId, Sequence, SequenceSpec, Urgency};
+use crate::sequence::{Sequence, SequenceSpec, Urgency};
 use paged_kv::{PageTable, PagedKv};
 use std::collections::{BTreeSet, HashMap};
 

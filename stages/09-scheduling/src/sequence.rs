@@ -3,11 +3,8 @@
 //! Invariant: the page table's length is the number of tokens computed; it never exceeds the number of tokens known.
 
 use crate::config::Policy;
+use crate::id::SeqId;
 use paged_kv::PageTable;
-
-/// The caller's name for a sequence.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SeqId(pub u64);
 
 /// What the caller asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]

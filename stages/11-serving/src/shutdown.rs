@@ -10,7 +10,8 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use crate::app::{App, router};
+use crate::app::App;
+use crate::router::router;
 
 /// Time for last bytes to leave once every generation has ended.
 const LAST_BYTES: Duration = Duration::from_secs(1);
