@@ -85,6 +85,11 @@ impl Project<'_> {
                 // SAFETY: rows and columns lie inside, as asserted above.
                 unsafe {
                     match (height, width) {
+                        // As many sums as the registers hold: 32 of them with AVX-512, 16 elsewhere.
+                        (ROWS, COLS) if S::LANES == MAX_LANES => {
+                            self.tile::<S, W, ROWS, 4>(weight, row, first);
+                            self.tile::<S, W, ROWS, 4>(weight, row, first + 4);
+                        }
                         (ROWS, COLS) => {
                             for pair in 0..COLS / 2 {
                                 self.tile::<S, W, ROWS, 2>(weight, row, first + 2 * pair);
@@ -118,73 +123,82 @@ impl Project<'_> {
     ) {
         // SAFETY: `with` checked that rows `row..row + R` and columns `col..col + C` lie inside.
         unsafe {
-            let x: [*const f32; R] =
-                std::array::from_fn(|r| self.x.values.as_ptr().add((row + r) * self.x.stride));
-            let w: [*const W; C] = std::array::from_fn(|c| weight.as_ptr().add((col + c) * self.k));
-            let sums = dot_tile::<S, W, R, C>(x, w, self.k);
+            let x = self.x.values.as_ptr().add(row * self.x.stride);
+            let sums =
+                dot_tile::<S, W, R, C>(x, self.x.stride, weight.as_ptr().add(col * self.k), self.k);
             for r in 0..R {
                 for c in 0..C {
                     let bias = self.bias.map_or(0.0, |bias| bias[col + c]);
-                    self.out
-                        .write((row + r) * self.out_stride + col + c, sums[r][c] + bias);
+                    let at = (row + r) * self.out_stride + col + c;
+                    self.out.write(at, sums[r][c].sum() + bias);
                 }
             }
         }
     }
 }
 
-/// All dot products of `R` rows with `C` rows of a weight. What is left of `k` after whole vectors is padded with zeros, so that
-/// it is added in the same way.
+/// All dot products of `R` rows of `x` with `C` rows of a weight, as vectors whose lanes are still to be summed. What is left of
+/// `k` after whole vectors is padded with zeros, so that it is added in the same way.
 #[inline(always)]
 unsafe fn dot_tile<S: Simd, W: Element, const R: usize, const C: usize>(
-    x: [*const f32; R],
-    w: [*const W; C],
+    x: *const f32,
+    stride: usize,
+    w: *const W,
     k: usize,
-) -> [[f32; C]; R] {
+) -> [[S; C]; R] {
     // SAFETY: the caller's rows have `k` elements; vectors are read only where `LANES` of them are left.
     unsafe {
         let mut sums = [[S::splat(0.0); C]; R];
         let whole = k - k % S::LANES;
         let mut at = 0;
         while at < whole {
-            accumulate(&mut sums, x.map(|x| x.add(at)), w.map(|w| w.add(at)));
+            accumulate(&mut sums, x.add(at), stride, w.add(at), k);
             at += S::LANES;
         }
         if whole < k {
             let mut x_tail = [[0.0f32; MAX_LANES]; R];
             let mut w_tail = [[W::ZERO; MAX_LANES]; C];
-            for (tail, x) in x_tail.iter_mut().zip(x) {
-                tail.as_mut_ptr()
-                    .copy_from_nonoverlapping(x.add(whole), k - whole);
+            for r in 0..R {
+                let from = x.add(r * stride + whole);
+                x_tail[r]
+                    .as_mut_ptr()
+                    .copy_from_nonoverlapping(from, k - whole);
             }
-            for (tail, w) in w_tail.iter_mut().zip(w) {
-                tail.as_mut_ptr()
-                    .copy_from_nonoverlapping(w.add(whole), k - whole);
+            for c in 0..C {
+                let from = w.add(c * k + whole);
+                w_tail[c]
+                    .as_mut_ptr()
+                    .copy_from_nonoverlapping(from, k - whole);
             }
-            let x: [*const f32; R] = std::array::from_fn(|r| x_tail[r].as_ptr());
-            let w: [*const W; C] = std::array::from_fn(|c| w_tail[c].as_ptr());
-            accumulate(&mut sums, x, w);
+            let (x, w): (*const f32, *const W) = (x_tail.as_ptr().cast(), w_tail.as_ptr().cast());
+            accumulate(&mut sums, x, MAX_LANES, w, MAX_LANES);
         }
-        sums.map(|row| row.map(|sum| sum.sum()))
+        sums
     }
 }
 
 /// The widest vector of any instruction set.
 const MAX_LANES: usize = 16;
 
+/// One vector's worth of `k`. Plain loops with constant bounds, so that all of it is unrolled and the sums stay in registers.
 #[inline(always)]
 unsafe fn accumulate<S: Simd, W: Element, const R: usize, const C: usize>(
     sums: &mut [[S; C]; R],
-    x: [*const f32; R],
-    w: [*const W; C],
+    x: *const f32,
+    x_stride: usize,
+    w: *const W,
+    w_stride: usize,
 ) {
-    // SAFETY: the caller's pointers are valid for LANES elements.
+    // SAFETY: the caller's rows are valid for LANES elements.
     unsafe {
-        let w = w.map(|w| W::load::<S>(w));
+        let mut weights = [S::splat(0.0); C];
+        for c in 0..C {
+            weights[c] = W::load::<S>(w.add(c * w_stride));
+        }
         for r in 0..R {
-            let x = S::load(x[r]);
+            let x = S::load(x.add(r * x_stride));
             for c in 0..C {
-                sums[r][c] = w[c].mul_add(x, sums[r][c]);
+                sums[r][c] = weights[c].mul_add(x, sums[r][c]);
             }
         }
     }
