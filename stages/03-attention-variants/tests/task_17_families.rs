@@ -25,26 +25,43 @@ struct Expected {
 }
 
 fn fixtures() -> PathBuf {
-    let root = std::env::var("CARGO_MANIFEST_DIR").expect("cargo and nextest say where the crate lies");
+    let root =
+        std::env::var("CARGO_MANIFEST_DIR").expect("cargo and nextest say where the crate lies");
     Path::new(&root).join("tests/fixtures")
 }
 
 fn expected(folder: &Path) -> Expected {
-    let bytes = std::fs::read(folder.join("expected.safetensors")).expect("the fixture says what is expected");
+    let bytes = std::fs::read(folder.join("expected.safetensors"))
+        .expect("the fixture says what is expected");
     let tensors = SafeTensors::deserialize(&bytes).expect("safetensors");
     let tokens = |name: &str| -> Vec<u32> {
         let data = tensors.tensor(name).expect(name).data();
-        data.chunks_exact(8).map(|word| i64::from_le_bytes(word.try_into().expect("8 bytes")) as u32).collect()
+        data.chunks_exact(8)
+            .map(|word| i64::from_le_bytes(word.try_into().expect("8 bytes")) as u32)
+            .collect()
     };
     let logits = tensors.tensor("logits").expect("logits").data();
-    let logits = logits.chunks_exact(4).map(|word| f32::from_le_bytes(word.try_into().expect("4 bytes"))).collect();
-    Expected { prompt: tokens("prompt"), logits, greedy: tokens("greedy") }
+    let logits = logits
+        .chunks_exact(4)
+        .map(|word| f32::from_le_bytes(word.try_into().expect("4 bytes")))
+        .collect();
+    Expected {
+        prompt: tokens("prompt"),
+        logits,
+        greedy: tokens("greedy"),
+    }
 }
 
 fn model<O: Ops>(folder: &Path, ops: O) -> Box<dyn LanguageModel> {
     let source = Source::Dir(folder.to_owned());
     let config = source.config().unwrap_or_else(|error| panic!("{error}"));
-    let limits = StepLimits { tokens: 40, logit_rows: 40, blocks: 31, block_size: BLOCK, positions: POSITIONS };
+    let limits = StepLimits {
+        tokens: 40,
+        logit_rows: 40,
+        blocks: 31,
+        block_size: BLOCK,
+        positions: POSITIONS,
+    };
     let weights = source.weights().unwrap_or_else(|error| panic!("{error}"));
     Box::new(load(ops, config, weights, limits).unwrap_or_else(|error| panic!("{error}")))
 }
@@ -59,7 +76,11 @@ struct Paged {
 impl Paged {
     fn new(model: Box<dyn LanguageModel>) -> Self {
         let blocks = POSITIONS.div_ceil(BLOCK) as u32;
-        Self { model, table: (0..blocks).map(|block| 30 - block - block / 3).collect(), seen: 0 }
+        Self {
+            model,
+            table: (0..blocks).map(|block| 30 - block - block / 3).collect(),
+            seen: 0,
+        }
     }
 
     /// Logits of all given tokens, `[tokens, vocab]`.
@@ -84,14 +105,29 @@ impl Paged {
     /// Takes the prompt in chunks, compares its logits, then continues greedily and compares the tokens.
     fn hold_to(mut self, want: &Expected, chunk: usize, what: &str) {
         let vocab = self.model.config().vocab_size;
-        let logits: Vec<f32> = want.prompt.chunks(chunk).flat_map(|chunk| self.step(chunk)).collect();
-        for (at, (got, want)) in logits.chunks_exact(vocab).zip(want.logits.chunks_exact(vocab)).enumerate() {
-            assert_close(got, want, TOLERANCE, &format!("{what}, chunks of {chunk}, position {at}"));
+        let logits: Vec<f32> = want
+            .prompt
+            .chunks(chunk)
+            .flat_map(|chunk| self.step(chunk))
+            .collect();
+        for (at, (got, want)) in logits
+            .chunks_exact(vocab)
+            .zip(want.logits.chunks_exact(vocab))
+            .enumerate()
+        {
+            assert_close(
+                got,
+                want,
+                TOLERANCE,
+                &format!("{what}, chunks of {chunk}, position {at}"),
+            );
         }
         let mut last = logits[logits.len() - vocab..].to_vec();
         let mut greedy = Vec::new();
         while greedy.len() < want.greedy.len() {
-            let best = (0..vocab).max_by(|a, b| last[*a].total_cmp(&last[*b])).expect("a vocabulary") as u32;
+            let best = (0..vocab)
+                .max_by(|a, b| last[*a].total_cmp(&last[*b]))
+                .expect("a vocabulary") as u32;
             greedy.push(best);
             last = self.step(&[best]);
         }
@@ -104,7 +140,11 @@ fn check(name: &str) {
     let want = expected(&folder);
     assert_eq!(want.greedy.len(), 32);
     for chunk in [want.prompt.len(), 1, 4] {
-        Paged::new(model(&folder, Reference::default())).hold_to(&want, chunk, &format!("{name} on the reference"));
+        Paged::new(model(&folder, Reference::default())).hold_to(
+            &want,
+            chunk,
+            &format!("{name} on the reference"),
+        );
         for isa in Isa::available() {
             let cpu = Cpu::new(Vectorised::new(isa));
             Paged::new(model(&folder, cpu)).hold_to(&want, chunk, &format!("{name} on {isa:?}"));
