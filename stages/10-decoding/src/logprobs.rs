@@ -14,13 +14,11 @@ pub struct Logprobs {
 /// # Panics
 /// If `token` is not in the vocabulary.
 pub fn logprobs_of(logits: &[f32], token: u32, top: usize) -> Logprobs {
-    let log_sum = log_sum_exp(logits);
-    let logprob = |logit: f32| {
-        if logit.is_nan() {
-            f32::NEG_INFINITY
-        } else {
-            (f64::from(logit) - log_sum) as f32
-        }
+    let (max, log_sum) = log_sum_exp(logits);
+    // The maximum is taken off first: next to a huge logit the sum's logarithm would be lost.
+    let logprob = |logit: f32| match logit.is_nan() {
+        true => f32::NEG_INFINITY,
+        false => (f64::from(logit) - max - log_sum) as f32,
     };
     let best = largest(logits, top);
     Logprobs {
@@ -32,16 +30,13 @@ pub fn logprobs_of(logits: &[f32], token: u32, top: usize) -> Logprobs {
     }
 }
 
-/// `ln(sum(exp(x)))`, shifted by the maximum so that nothing overflows; what is not a number counts as `-inf`.
-fn log_sum_exp(logits: &[f32]) -> f64 {
+/// The maximum, and `ln(sum(exp(x - max)))`; what is not a number counts as `-inf`.
+fn log_sum_exp(logits: &[f32]) -> (f64, f64) {
     let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let max = if max.is_finite() { f64::from(max) } else { 0.0 };
-    let sum: f64 = logits
-        .iter()
-        .filter(|x| !x.is_nan())
-        .map(|x| (f64::from(*x) - max).exp())
-        .sum();
-    max + sum.ln()
+    let numbers = logits.iter().filter(|x| !x.is_nan());
+    let sum: f64 = numbers.map(|x| (f64::from(*x) - max).exp()).sum();
+    (max, sum.ln())
 }
 
 /// The ids of the `count` largest logits, best first.
