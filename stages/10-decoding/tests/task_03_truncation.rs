@@ -108,6 +108,17 @@ fn ties_at_the_border_keep_the_lower_tokens() {
     assert!(seen[0] > 0 && seen[2] == 0 && seen[3] == 0, "{seen:?}");
 }
 
+/// A token that is exactly `min_p` times as likely as the best stays.
+#[test]
+fn min_p_keeps_its_border() {
+    let params = SamplingParams {
+        min_p: 1.0,
+        ..SamplingParams::default()
+    };
+    let seen = counts(&[2.0, 1.0, 2.0], &params, &TokenHistory::default());
+    assert_distributed(&seen, &[0.5, 0.0, 0.5], "two best tokens");
+}
+
 proptest! {
     /// Whatever is asked, the token is a candidate by the definition.
     #[test]
