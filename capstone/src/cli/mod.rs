@@ -1,5 +1,6 @@
 //! The command line: `serve` (the default), `generate`, `chat` and `bench`.
 
+mod bench;
 mod chat;
 mod generate;
 mod serve;
@@ -30,6 +31,8 @@ enum Command {
     Generate(Box<generate::GenerateArgs>),
     /// Talk to the model in the terminal.
     Chat(Box<chat::ChatArgs>),
+    /// Put a load on a server and measure it.
+    Bench(Box<bench::BenchArgs>),
 }
 
 /// Why a command failed.
@@ -79,6 +82,7 @@ pub fn run(cli: Cli) -> ExitCode {
             Command::Serve(args) => serve::run(*args).await,
             Command::Generate(args) => generate::run(*args).await,
             Command::Chat(args) => chat::run(*args).await,
+            Command::Bench(args) => bench::run(*args).await,
         }
     });
     match outcome {
