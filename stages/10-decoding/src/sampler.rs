@@ -62,16 +62,16 @@ impl Sampler {
     }
 
     /// Every token with its weight `exp((logit - max) / temperature)`. The difference is taken before the division, so that a
-    /// tiny temperature makes small weights, never infinite ones.
+    /// tiny temperature makes small weights, never infinite ones; infinite logits count as the largest number, so that they
+    /// share all the weight.
     fn weigh(&mut self, temperature: f32) {
-        let max = self.logits[greedy(&self.logits) as usize];
-        let max = if max.is_finite() { f64::from(max) } else { 0.0 };
+        let max = self.logits[greedy(&self.logits) as usize].clamp(f32::MIN, f32::MAX);
         self.candidates.clear();
         for (token, logit) in self.logits.iter().enumerate() {
-            let weight = ((f64::from(*logit) - max) / f64::from(temperature)).exp();
+            let below = f64::from(logit.min(f32::MAX)) - f64::from(max);
             self.candidates.push(Candidate {
                 token: token as u32,
-                weight,
+                weight: (below / f64::from(temperature)).exp(),
             });
         }
     }
@@ -104,11 +104,11 @@ impl Sampler {
     }
 }
 
-/// The largest logit's token; the lowest of equals. A row without any number gives 0.
+/// The largest logit's token; the lowest of equals. NaN gives way to anything else; a row of nothing else gives 0.
 pub fn greedy(logits: &[f32]) -> u32 {
     let mut best = 0;
     for (token, logit) in logits.iter().enumerate() {
-        if *logit > logits[best] || logits[best].is_nan() {
+        if *logit > logits[best] || (logits[best].is_nan() && !logit.is_nan()) {
             best = token;
         }
     }
