@@ -3,31 +3,25 @@
 use crate::activation::softmax;
 use crate::config::{Moe, Scoring};
 
-/// Chooses one token's experts from the router's outputs `logits` `[experts]`.
+/// Chooses one token's experts from the router's outputs `logits` `[experts]`, which become the scores.
 ///
 /// Writes the chosen experts, best first, and their weights (`[top_k]` each). `bias` `[experts]` is added to the scores for the
-/// choice and does not enter the weights (DeepSeek-V3's balancing without a loss). Ties go to the lower expert.
+/// choice and does not enter the weights (DeepSeek-V3's balancing without a loss). Ties go to the lower expert. `choice`
+/// `[experts]` is room to work in: this runs for every token of every step, which allocates nothing.
 pub fn route(
-    logits: &[f32],
+    logits: &mut [f32],
+    choice: &mut [f32],
     bias: Option<&[f32]>,
     moe: &Moe,
     experts: &mut [u32],
     weights: &mut [f32],
 ) {
-    let mut scores = logits.to_vec();
-    score(&mut scores, moe.scoring);
-    let mut choice = scores.clone();
-    if let Some(bias) = bias {
-        choice
-            .iter_mut()
-            .zip(bias)
-            .for_each(|(score, bias)| *score += bias);
-    }
-    if moe.top_groups < moe.groups {
-        drop_groups(&mut choice, moe);
-    }
+    score(logits, moe.scoring);
+    let scores = &*logits;
+    let worth = |expert: usize| scores[expert] + bias.map_or(0.0, |bias| bias[expert]);
+    choose_groups(choice, worth, moe);
     for (expert, weight) in experts.iter_mut().zip(weights.iter_mut()) {
-        let best = argmax(&choice);
+        let best = argmax(choice);
         choice[best] = f32::NEG_INFINITY;
         (*expert, *weight) = (best as u32, scores[best]);
     }
@@ -43,30 +37,34 @@ fn score(logits: &mut [f32], scoring: Scoring) {
     }
 }
 
-/// Leaves only the experts of the best `top_groups` groups in the choice.
-fn drop_groups(choice: &mut [f32], moe: &Moe) {
+/// Fills `choice` with what each expert is worth, and with `-inf` outside the best `top_groups` groups. Groups are few, so each
+/// is simply compared with all others.
+fn choose_groups(choice: &mut [f32], worth: impl Fn(usize) -> f32, moe: &Moe) {
     let size = choice.len() / moe.groups;
-    let mut groups: Vec<f32> = choice
-        .chunks_exact(size)
-        .map(|group| group_score(group, moe.scoring))
-        .collect();
-    let mut kept = vec![false; moe.groups];
-    for _ in 0..moe.top_groups {
-        let best = argmax(&groups);
-        groups[best] = f32::NEG_INFINITY;
-        kept[best] = true;
-    }
-    for (group, kept) in choice.chunks_exact_mut(size).zip(kept) {
-        if !kept {
-            group.fill(f32::NEG_INFINITY);
+    let group_worth =
+        |group: usize| group_score((group * size..(group + 1) * size).map(&worth), moe.scoring);
+    for (group, choice) in choice.chunks_exact_mut(size).enumerate() {
+        let own = group_worth(group);
+        let ahead = |other: usize| {
+            let theirs = group_worth(other);
+            theirs > own || (theirs == own && other < group)
+        };
+        let kept = moe.top_groups == moe.groups
+            || (0..moe.groups).filter(|other| ahead(*other)).count() < moe.top_groups;
+        for (offset, choice) in choice.iter_mut().enumerate() {
+            *choice = if kept {
+                worth(group * size + offset)
+            } else {
+                f32::NEG_INFINITY
+            };
         }
     }
 }
 
 /// A group is as good as its best expert, or in DeepSeek-V3 as its best two together.
-fn group_score(group: &[f32], scoring: Scoring) -> f32 {
+fn group_score(group: impl Iterator<Item = f32>, scoring: Scoring) -> f32 {
     let mut best = [f32::NEG_INFINITY; 2];
-    for &score in group {
+    for score in group {
         if score > best[0] {
             best = [score, best[0]];
         } else if score > best[1] {

@@ -5,11 +5,11 @@ mod support;
 use attention_variants::activation::silu;
 use attention_variants::config::{Activation, Moe, Scoring};
 use attention_variants::matrix::Matrix;
-use attention_variants::moe::route;
+use attention_variants::moe;
 use attention_variants::ops::{HostTensor, Ops, Reference};
 use support::{assert_close, rng, values};
 
-fn moe(
+fn mixture(
     scoring: Scoring,
     experts: usize,
     top_k: usize,
@@ -74,6 +74,24 @@ fn reference(logits: &[f32], bias: &[f32], moe: &Moe) -> Vec<(u32, f64)> {
         .collect()
 }
 
+fn route(
+    logits: &[f32],
+    bias: Option<&[f32]>,
+    moe: &Moe,
+    experts: &mut [u32],
+    weights: &mut [f32],
+) {
+    let mut choice = vec![f32::NAN; logits.len()];
+    moe::route(
+        &mut logits.to_vec(),
+        &mut choice,
+        bias,
+        moe,
+        experts,
+        weights,
+    );
+}
+
 #[test]
 fn routing_follows_its_definition() {
     let rng = &mut rng();
@@ -86,7 +104,7 @@ fn routing_follows_its_definition() {
             (9, 9, 3, 3),
         ] {
             for renormalise in [false, true] {
-                let moe = moe(scoring, experts, top_k, groups, top_groups, renormalise);
+                let moe = mixture(scoring, experts, top_k, groups, top_groups, renormalise);
                 let logits: Vec<f32> = values(rng, experts).iter().map(|x| x * 4.0).collect();
                 let bias = if scoring == Scoring::Softmax {
                     vec![0.0; experts]
@@ -112,7 +130,7 @@ fn routing_follows_its_definition() {
 #[test]
 fn ties_go_to_the_lower_expert() {
     let (mut chosen, mut weights) = ([9; 2], [f32::NAN; 2]);
-    let moe = moe(Scoring::Softmax, 4, 2, 1, 1, true);
+    let moe = mixture(Scoring::Softmax, 4, 2, 1, 1, true);
     route(&[1.0, 2.0, 2.0, 2.0], None, &moe, &mut chosen, &mut weights);
     assert_eq!((chosen, weights), ([1, 2], [0.875, 0.875]));
 }
@@ -121,7 +139,7 @@ fn ties_go_to_the_lower_expert() {
 #[test]
 fn the_bias_only_chooses() {
     let (mut chosen, mut weights) = ([9], [f32::NAN]);
-    let moe = moe(Scoring::SigmoidWithBias, 2, 1, 1, 1, false);
+    let moe = mixture(Scoring::SigmoidWithBias, 2, 1, 1, 1, false);
     route(
         &[0.0, 5.0],
         Some(&[10.0, 0.0]),
@@ -136,7 +154,7 @@ fn the_bias_only_chooses() {
 #[test]
 fn gathered_experts_equal_a_loop_over_tokens() {
     let rng = &mut rng();
-    let moe = moe(Scoring::Softmax, 5, 2, 1, 1, true);
+    let moe = mixture(Scoring::Softmax, 5, 2, 1, 1, true);
     let (tokens, hidden, inner) = (7, 4, moe.intermediate);
     let x = values(rng, tokens * hidden);
     let router = values(rng, moe.experts * hidden);

@@ -148,6 +148,8 @@ pub struct HostRouting {
     pub weights: Vec<f32>,
     /// The router's outputs, `[tokens, experts]`.
     pub logits: HostTensor,
+    /// Room for one token's choice, `[experts]`.
+    pub choice: Vec<f32>,
     /// The `(token, choice)` pairs that visit the expert at hand.
     pub visits: Vec<(u32, u32)>,
     /// The rows that visit the expert at hand, `[visits, hidden]`, then what it makes of them.
@@ -166,6 +168,7 @@ impl HostRouting {
             experts: vec![0; rows * moe.top_k],
             weights: vec![f32::NAN; rows * moe.top_k],
             logits: HostTensor::new(rows, moe.experts),
+            choice: vec![f32::NAN; moe.experts],
             visits: Vec::with_capacity(rows),
             gathered: HostTensor::new(rows, hidden),
             gate_up: HostTensor::new(rows, 2 * moe.intermediate),
@@ -175,15 +178,11 @@ impl HostRouting {
 
     /// Chooses experts from the logits that are already in place.
     pub fn choose(&mut self, bias: Option<&[f32]>, moe: &Moe) {
-        for token in 0..self.logits.rows() {
+        let width = self.logits.cols();
+        for (token, logits) in self.logits.values_mut().chunks_exact_mut(width).enumerate() {
             let chosen = token * self.top_k..(token + 1) * self.top_k;
-            crate::moe::route(
-                self.logits.row(token),
-                bias,
-                moe,
-                &mut self.experts[chosen.clone()],
-                &mut self.weights[chosen],
-            );
+            let (experts, weights) = (&mut self.experts[chosen.clone()], &mut self.weights[chosen]);
+            crate::moe::route(logits, &mut self.choice, bias, moe, experts, weights);
         }
     }
 
