@@ -120,3 +120,20 @@ fn large_scores_do_not_overflow() {
     );
     assert_eq!(out, [5.0, 6.0], "the far larger score takes all");
 }
+
+/// A query that is not a number gives nothing that looks like a result.
+#[test]
+fn what_is_not_a_number_is_not_hidden() {
+    let mut out = [0.0; 2];
+    attention(
+        &mut out,
+        &[f32::NAN],
+        &[1.0, 2.0],
+        &[3.0, 4.0, 5.0, 6.0],
+        1,
+        1.0,
+        1,
+        Visibility::Full,
+    );
+    assert!(out.iter().all(|x| x.is_nan()), "{out:?}");
+}

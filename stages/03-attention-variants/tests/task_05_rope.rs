@@ -3,7 +3,9 @@
 mod support;
 
 use attention_variants::config::{Rope, RopeScaling};
-use attention_variants::rope::{RopeTable, inverse_frequencies, rotate_half, rotate_interleaved};
+use attention_variants::rope::{
+    RopeTable, inverse_frequencies, rotate_half, rotate_interleaved, softmax_factor,
+};
 use serde_json::Value;
 use support::{assert_close, rng, values};
 
@@ -148,4 +150,39 @@ fn scaled_frequencies_are_those_of_transformers() {
             "the attention factor stands on the cosine",
         );
     }
+}
+
+fn yarn(original_max_positions: usize, beta_fast: f32, beta_slow: f32) -> Rope {
+    Rope {
+        scaling: RopeScaling::Yarn {
+            factor: 4.0,
+            beta_fast,
+            beta_slow,
+            original_max_positions,
+            attention_factor: 1.25,
+            softmax_factor: 1.5,
+            truncate: true,
+        },
+        ..plain(10_000.0)
+    }
+}
+
+/// Both ends of the ramp fall on pair 0: it is kept and all others are slowed.
+#[test]
+fn a_ramp_of_no_length_is_a_step() {
+    let got = inverse_frequencies(&yarn(16, 4.0, 2.6), 8);
+    for (got, want) in got.iter().zip([1.0, 0.025, 0.0025, 0.000_25]) {
+        assert!((got - want).abs() < 1e-12, "{got} is not {want}");
+    }
+}
+
+/// The attention factor stands on the sine too; the softmax factor is beside the table, and 1 where nothing asks for it.
+#[test]
+fn factors_stand_where_they_belong() {
+    let rope = yarn(4096, 32.0, 1.0);
+    let table = RopeTable::new(&rope, 8, 2);
+    let want = 1.25 * inverse_frequencies(&rope, 8)[0].sin();
+    assert!((f64::from(table.row(1).1[0]) - want).abs() < 1e-6);
+    assert_eq!(softmax_factor(&rope), 1.5);
+    assert_eq!(softmax_factor(&plain(10_000.0)), 1.0);
 }

@@ -2,7 +2,8 @@
 
 mod support;
 
-use attention_variants::activation::{erf, gelu, gelu_tanh, silu, softmax};
+use attention_variants::activation::{activate, erf, gelu, gelu_tanh, silu, softmax};
+use attention_variants::config::Activation;
 use attention_variants::norm::{layer_norm, rms_norm};
 use support::{assert_close, rng, values};
 
@@ -35,6 +36,10 @@ fn norms_follow_their_definitions() {
         out.fill(f32::NAN);
         layer_norm(&mut out, &x, &weight, Some(&bias), 1e-3);
         assert_close(&out, &want_layer, 1e-5, "layer norm");
+        let mut bare = vec![f32::NAN; width];
+        layer_norm(&mut bare, &x, &weight, None, 1e-3);
+        layer_norm(&mut out, &x, &weight, Some(&vec![0.0; width]), 1e-3);
+        assert_eq!(bare, out, "no bias is a bias of zero");
     }
 }
 
@@ -105,4 +110,30 @@ fn softmax_is_a_distribution() {
     let mut huge = [1e38, 1e38];
     softmax(&mut huge);
     assert_eq!(huge, [0.5, 0.5]);
+}
+
+/// Nothing seen is no distribution, and no division by zero either.
+#[test]
+fn softmax_of_nothing_is_left_alone() {
+    softmax(&mut []);
+    let mut unseen = [f32::NEG_INFINITY; 3];
+    softmax(&mut unseen);
+    assert_eq!(unseen, [f32::NEG_INFINITY; 3]);
+}
+
+/// The tanh approximation by its formula in double precision, and each activation by its name.
+#[test]
+fn activations_are_told_apart() {
+    for x in [-3.0f32, -1.0, -0.1, 0.4, 1.0, 2.0] {
+        let wide = f64::from(x);
+        let inner = (2.0 / std::f64::consts::PI).sqrt() * (wide + 0.044715 * wide.powi(3));
+        let want = 0.5 * wide * (1.0 + inner.tanh());
+        assert!(
+            (f64::from(gelu_tanh(x)) - want).abs() < 1e-6,
+            "gelu_tanh({x})"
+        );
+        assert_eq!(activate(Activation::Silu, x), silu(x));
+        assert_eq!(activate(Activation::Gelu, x), gelu(x));
+        assert_eq!(activate(Activation::GeluTanh, x), gelu_tanh(x));
+    }
 }

@@ -150,6 +150,15 @@ fn the_bias_only_chooses() {
     assert_eq!((chosen, weights), ([0], [0.5 * 1.75]));
 }
 
+/// Scores that vanish sum to nothing, and nothing is what each expert then weighs.
+#[test]
+fn vanishing_scores_are_not_divided_by_zero() {
+    let (mut chosen, mut weights) = ([9; 2], [f32::NAN; 2]);
+    let moe = mixture(Scoring::SigmoidWithBias, 3, 2, 1, 1, true);
+    route(&[-200.0; 3], None, &moe, &mut chosen, &mut weights);
+    assert_eq!((chosen, weights), ([0, 1], [0.0, 0.0]));
+}
+
 /// The gathered experts of the operation equal a loop over tokens and choices.
 #[test]
 fn gathered_experts_equal_a_loop_over_tokens() {

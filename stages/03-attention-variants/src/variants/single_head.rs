@@ -59,11 +59,12 @@ pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
-/// `out = sum over j of weights[j] * values[j]`; a weight of zero leaves its value out, whatever it is.
+/// `out = sum over j of weights[j] * values[j]`; a weight of zero leaves its value out, whatever it is;
+/// one that is not a number makes the whole row so.
 pub(super) fn mix(out: &mut [f32], weights: &[f32], values: &[f32]) {
     out.fill(0.0);
     for (weight, value) in weights.iter().zip(values.chunks_exact(out.len())) {
-        if *weight > 0.0 {
+        if *weight != 0.0 {
             out.iter_mut()
                 .zip(value)
                 .for_each(|(out, value)| *out += weight * value);
