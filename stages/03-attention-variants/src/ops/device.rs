@@ -1,9 +1,8 @@
 //! The devices whose memory is the host's: storage and bookkeeping once, arithmetic behind [`Arithmetic`].
 
-use super::host::{
-    self, HostExperts, HostKv, HostLinear, HostNorm, HostRouter, HostRouting, HostTensor, Step,
-};
+use super::host::{self, HostKv, HostLinear, HostNorm, HostTensor, Step};
 use super::rotate::{self, HostRope};
+use super::routing::{HostExperts, HostRouter, HostRouting};
 use super::{AttentionShape, HeadRotation, LatentShape, NormKind, Ops};
 use crate::config::{Activation, Moe};
 use crate::matrix::Matrix;

@@ -13,14 +13,14 @@ mod device;
 mod host;
 mod reference;
 mod rotate;
+mod routing;
 
 pub use cpu::{Cpu, Isa, Vectorised};
 pub use device::{Arithmetic, Host};
-pub use host::{
-    HostExperts, HostKv, HostLinear, HostNorm, HostRouter, HostRouting, HostTensor, Step,
-};
+pub use host::{HostKv, HostLinear, HostNorm, HostTensor, Step};
 pub use reference::{Reference, Scalar};
 pub use rotate::HostRope;
+pub use routing::{HostExperts, HostRouter, HostRouting};
 
 use crate::config::{Activation, Moe};
 use crate::matrix::Matrix;
