@@ -46,6 +46,15 @@ fn philox_gives_its_published_answers() {
     }
 }
 
+/// Which counter, key and words make a number is fixed: a seed that a client keeps must give the same text tomorrow.
+#[test]
+fn the_position_is_the_counter_and_the_seed_the_key() {
+    let words = philox4x32([0x89ab_cdef, 0x0123_4567, 0, 0], [0x7654_3210, 0xfedc_ba98]);
+    let high_bits = (u64::from(words[1]) << 32 | u64::from(words[0])) >> 11;
+    let number = uniform(0xfedc_ba98_7654_3210, 0x0123_4567_89ab_cdef);
+    assert_eq!(number, high_bits as f64 / 2f64.powi(53));
+}
+
 #[test]
 fn a_draw_depends_on_seed_and_position_alone() {
     let mut rng = rng();
