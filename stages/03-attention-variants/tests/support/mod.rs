@@ -1,6 +1,8 @@
 //! What the tests of this stage share: seeded inputs, and a comparison that NaN never passes.
 #![allow(dead_code, reason = "each test target uses its own part")]
 
+pub mod operations;
+
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
