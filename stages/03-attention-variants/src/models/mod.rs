@@ -1,7 +1,7 @@
 //! Model definitions, written once over [`crate::ops::Ops`].
 //!
 //! One decoder serves every family: pre-norm blocks of attention and feed-forward on a residual stream. What differs is which
-//! [`attention`] and which [`mlp`] a layer has, and under which names the weights lie ([`load`]).
+//! `attention` and which `mlp` a layer has, and under which names the weights lie ([`load`]).
 
 mod attention;
 mod decoder;
