@@ -79,12 +79,14 @@ impl<D: Decode> Detokenizer<D> {
         self.context = end - self.context;
     }
 
-    /// The last place within the held tokens where cutting breaks no character: the parts decode to the whole.
+    /// The last place within the held tokens where cutting breaks no character: the parts decode to the whole. Behind it must
+    /// be text: before tokens without any (special ones), half a character would seem unbroken.
     fn character_border(&self) -> usize {
         let whole = self.decoder.decode(&self.window);
         let (decoder, window) = (&self.decoder, &self.window);
         let unbroken = |end: &usize| {
-            decoder.decode(&window[..*end]) + &decoder.decode(&window[*end..]) == whole
+            let rest = decoder.decode(&window[*end..]);
+            !rest.is_empty() && decoder.decode(&window[..*end]) + &rest == whole
         };
         let mut inner = (self.context + 1..window.len()).rev();
         inner.find(unbroken).unwrap_or(window.len())

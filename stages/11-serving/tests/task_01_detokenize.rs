@@ -5,13 +5,16 @@ use rand::{RngExt, SeedableRng};
 use serving::detokenize::{Decode, Detokenizer};
 use std::cell::Cell;
 
+/// A token that has no text, as special ones have none where they are skipped.
+const SPECIAL: u32 = 256;
+
 /// One token a byte; counts how many it decoded at most at once.
 struct Bytes<'a>(&'a Cell<usize>);
 
 impl Decode for Bytes<'_> {
     fn decode(&self, ids: &[u32]) -> String {
         self.0.set(self.0.get().max(ids.len()));
-        let bytes: Vec<u8> = ids.iter().map(|id| *id as u8).collect();
+        let bytes: Vec<u8> = ids.iter().filter_map(|id| (*id).try_into().ok()).collect();
         String::from_utf8_lossy(&bytes).into_owned()
     }
 }
@@ -69,5 +72,20 @@ fn a_run_of_replacement_characters_is_cut_between_them() {
     for before in ["", "a", "ab"] {
         let text = format!("{before}{}b", "\u{FFFD}".repeat(50));
         assert_eq!(stream(&ids("prompt"), &ids(&text)).0.concat(), text);
+    }
+}
+
+/// Wherever the hold-back limit falls, tokens without text do not make half a character look whole.
+#[test]
+fn tokens_without_text_within_a_character_do_not_break_it() {
+    for before in 0..40 {
+        for specials in 0..4 {
+            let gap = vec![SPECIAL; specials];
+            let [first, second, third] = [0xE2, 0x82, 0xAC]; // the bytes of the euro sign
+            let character = [vec![first], gap.clone(), vec![second], gap, vec![third]].concat();
+            let tokens = [vec![0xFF; before], character].concat();
+            let expected = "\u{FFFD}".repeat(before) + "€";
+            assert_eq!(stream(&ids("prompt"), &tokens).0.concat(), expected);
+        }
     }
 }
