@@ -1,0 +1,248 @@
+//! Proves the exercises: each task alone blank compiles and fails its own test with its own message; in order they unlock one another;
+//! the tests kill every mutant; and the outputs that the book prints are what the examples print.
+
+use crate::cargo::{build_tests, cargo, run};
+use crate::error::{Error, Result, read, write};
+use crate::scratch::Scratch;
+use crate::stage::{Mutant, Stage, Task};
+use crate::workspace::{Workspace, file_name, files};
+use std::time::Duration;
+
+/// A single target takes seconds; a wrong solution that loops is ended after this.
+const TARGET_LIMIT: Duration = Duration::from_secs(60);
+/// A whole stage, built and run.
+const STAGE_LIMIT: Duration = Duration::from_secs(900);
+
+/// What was found.
+#[derive(Debug, Default)]
+pub struct Summary {
+    /// Tasks that were checked.
+    pub tasks: usize,
+    /// Mutants that the tests killed.
+    pub killed: usize,
+    /// What is wrong, a sentence each.
+    pub problems: Vec<String>,
+}
+
+/// Checks the stages of these numbers, or all.
+///
+/// # Errors
+/// If there is a problem, or no task at all: an empty course must not read as a sound one.
+pub fn check(
+    workspace: &Workspace,
+    numbers: &[String],
+    mut say: impl FnMut(&str),
+) -> Result<Summary> {
+    let stages = match numbers {
+        [] => workspace.stages()?,
+        numbers => numbers
+            .iter()
+            .map(|number| workspace.stage(number))
+            .collect::<Result<_>>()?,
+    };
+    let mut summary = Summary::default();
+    let scratch = Scratch::of(workspace)?;
+    for stage in &stages {
+        summary.problems.extend(stage.problems.clone());
+        if stage.problems.is_empty() {
+            check_stage(&scratch, stage, &mut summary, &mut say)?;
+        }
+        check_outputs(&scratch, &workspace.root, stage, &mut summary.problems)?;
+    }
+    if summary.tasks == 0 {
+        summary.problems.push("no task was checked".to_owned());
+    }
+    Error::all(&summary.problems)?;
+    Ok(summary)
+}
+
+fn check_stage(
+    scratch: &Scratch,
+    stage: &Stage,
+    summary: &mut Summary,
+    say: &mut impl FnMut(&str),
+) -> Result<()> {
+    if stage
+        .tasks
+        .iter()
+        .any(|task| task.is_blank(&scratch.workspace, stage).unwrap_or(true))
+    {
+        summary.problems.push(format!(
+            "stage {}: a region is blank; check runs on the reference",
+            stage.number
+        ));
+        return Ok(());
+    }
+    for task in &stage.tasks {
+        let name = format!("{}/{}", stage.number, task.name);
+        let mut problems = Vec::new();
+        if let Some(problem) = reference_fails(scratch, stage, task)? {
+            problems.push(format!("{name}: the reference {problem}"));
+        }
+        if let Some(problem) = blank_passes(scratch, stage, task)? {
+            problems.push(format!("{name}: blank, it {problem}"));
+        }
+        let mut killed = 0;
+        for mutant in &task.mutants {
+            match survives(scratch, stage, task, mutant)? {
+                Some(problem) => problems.push(format!("{name}: mutant {} {problem}", mutant.name)),
+                None => killed += 1,
+            }
+        }
+        let state = if problems.is_empty() { "ok" } else { "FAILED" };
+        say(&format!(
+            "{name:<32} {state:<6} {} hints, {killed} of {} mutants killed by {}",
+            task.hints.len(),
+            task.mutants.len(),
+            task.test
+        ));
+        summary.tasks += 1;
+        summary.killed += killed;
+        summary.problems.extend(problems);
+    }
+    if let Some(problem) = order_fails(scratch, stage)? {
+        summary
+            .problems
+            .push(format!("stage {}: {problem}", stage.number));
+    } else {
+        say(&format!(
+            "{}: {} tasks unlock one another in order",
+            stage.number,
+            stage.tasks.len()
+        ));
+    }
+    Ok(())
+}
+
+/// Builds and runs the task's own target: `Ok(Some(..))` is a run that ended, in failure or not; an error means that it does not compile.
+fn judge(scratch: &Scratch, stage: &Stage, task: &Task) -> Result<crate::cargo::Run> {
+    let selection = ["-p", &stage.package(), "--test", &task.test];
+    let binaries = build_tests(&scratch.workspace.root, &scratch.target, &selection)?;
+    let [binary] = &binaries[..] else {
+        return Err(Error(format!(
+            "{} is not one test target but {}",
+            task.test,
+            binaries.len()
+        )));
+    };
+    binary.run(&[], TARGET_LIMIT)
+}
+
+fn reference_fails(scratch: &Scratch, stage: &Stage, task: &Task) -> Result<Option<String>> {
+    Ok(match judge(scratch, stage, task) {
+        Err(error) => Some(error.to_string()),
+        Ok(run) if !run.success => Some(format!("fails {}:\n{}", task.test, run.output)),
+        Ok(run) if run.output.contains("running 0 tests") => {
+            Some(format!("is judged by {}, which has no tests", task.test))
+        }
+        Ok(_) => None,
+    })
+}
+
+fn blank_passes(scratch: &Scratch, stage: &Stage, task: &Task) -> Result<Option<String>> {
+    let original = scratch.blank(stage, task)?;
+    let judged = judge(scratch, stage, task);
+    scratch.put_back(task, &original)?;
+    Ok(match judged {
+        Err(error) => Some(error.to_string()),
+        Ok(run) if run.success => Some(format!("passes {}", task.test)),
+        Ok(run) if !run.output.contains(&task.message(stage)) => Some(format!(
+            "fails {} without the message {:?}:\n{}",
+            task.test,
+            task.message(stage),
+            run.output
+        )),
+        Ok(_) => None,
+    })
+}
+
+fn survives(
+    scratch: &Scratch,
+    stage: &Stage,
+    task: &Task,
+    mutant: &Mutant,
+) -> Result<Option<String>> {
+    let original = scratch.edit(task, |region, text| mutant.apply(&region.body(text)))?;
+    let judged = judge(scratch, stage, task);
+    scratch.put_back(task, &original)?;
+    Ok(match judged {
+        Err(error) => Some(error.to_string()),
+        Ok(run) if run.success => Some(format!("survives {}", task.test)),
+        Ok(_) => None,
+    })
+}
+
+/// Walks the learner's way: all blank, then solved one by one; the plain command must stop at the first unfinished task each time.
+fn order_fails(scratch: &Scratch, stage: &Stage) -> Result<Option<String>> {
+    let originals: Vec<_> = stage
+        .tasks
+        .iter()
+        .map(|task| scratch.blank(stage, task))
+        .collect::<Result<_>>()?;
+    let mut problem = None;
+    for (task, original) in stage.tasks.iter().zip(&originals) {
+        let run = test_stage(scratch, stage)?;
+        let stopped_here = run.output.contains(&format!("--test {}`", task.test));
+        if problem.is_none()
+            && (run.success || !stopped_here || !run.output.contains(&task.message(stage)))
+        {
+            let tail: Vec<_> = run.output.lines().rev().take(40).collect();
+            let tail: Vec<_> = tail.into_iter().rev().collect();
+            problem = Some(format!(
+                "with the tasks before {} solved, `cargo test -p {}` does not stop at {}:\n{}",
+                task.name,
+                stage.package(),
+                task.test,
+                tail.join("\n")
+            ));
+        }
+        scratch.put_back(task, original)?;
+    }
+    let run = test_stage(scratch, stage)?;
+    if problem.is_none() && !run.success {
+        problem = Some(format!("with all tasks solved, it fails:\n{}", run.output));
+    }
+    Ok(problem)
+}
+
+/// The command that a learner runs.
+fn test_stage(scratch: &Scratch, stage: &Stage) -> Result<crate::cargo::Run> {
+    let mut command = cargo(&scratch.workspace.root, &scratch.target);
+    command.args(["test", "--locked", "-p", &stage.package()]);
+    run(command, STAGE_LIMIT)
+}
+
+/// Holds `book/outputs/NN-EXAMPLE.txt` to what the example prints. With the environment variable `UPDATE_OUTPUTS` set, writes it.
+fn check_outputs(
+    scratch: &Scratch,
+    root: &std::path::Path,
+    stage: &Stage,
+    problems: &mut Vec<String>,
+) -> Result<()> {
+    for file in files(&root.join("book/outputs"), "txt") {
+        let name = file_name(&file);
+        let Some(example) = name
+            .strip_prefix(&format!("{}-", stage.number))
+            .and_then(|rest| rest.strip_suffix(".txt"))
+        else {
+            continue;
+        };
+        let mut command = cargo(&scratch.workspace.root, &scratch.target);
+        command.args([
+            "run",
+            "--locked",
+            "--quiet",
+            "-p",
+            &stage.package(),
+            "--example",
+            example,
+        ]);
+        let run = run(command, STAGE_LIMIT)?;
+        if std::env::var_os("UPDATE_OUTPUTS").is_some() && run.success {
+            write(&file, &run.stdout)?;
+        } else if !run.success || run.stdout != read(&file)? {
+            problems.push(format!("book/outputs/{name} is not what the example prints; look, then check with UPDATE_OUTPUTS=1:\n{}", run.output));
+        }
+    }
+    Ok(())
+}
