@@ -4,7 +4,7 @@
 //! `hints.toml`, `mutants.toml` and `interview.toml` beside them; items stand in `checklists/*.toml`; chapters in `book/src`. There is no
 //! second copy of anything that could drift.
 
-// pub mod book;
+pub mod book;
 pub mod cargo;
 pub mod check;
 pub mod checklist;
@@ -14,12 +14,12 @@ pub mod git;
 pub mod interview;
 pub mod learn;
 pub mod progress;
-// pub mod proofs;
+pub mod proofs;
 pub mod region;
 pub mod scratch;
-// pub mod snapshot;
+pub mod snapshot;
 pub mod stage;
-// pub mod status;
+pub mod status;
 pub mod workspace;
 
 pub use error::{Error, Result};

@@ -1,7 +1,8 @@
 //! `cargo course`: see `cargo course help`.
 
 use clap::{Parser, Subcommand};
-use course::{Workspace, check, drill, learn};
+use course::{Error, Workspace, book, check, drill, learn, proofs, status};
+use std::io::{stdin, stdout};
 use std::process::ExitCode;
 
 /// The course: exercises, proofs and the book.
@@ -40,6 +41,28 @@ enum Verb {
         #[arg(long)]
         seed: Option<u64>,
     },
+    /// Stages, tasks and proven items in one screen
+    Status,
+    /// Build the book into target/book
+    Book {
+        /// Open it in the browser
+        #[arg(long)]
+        open: bool,
+        /// Serve it on this machine until interrupted
+        #[arg(long)]
+        serve: bool,
+        /// Port to serve on
+        #[arg(long, default_value_t = 3000)]
+        port: u16,
+    },
+    /// Check every proof that checklists, chapters and questions name, and write checklists/proofs.txt
+    Proofs,
+    /// What mdBook calls for its preprocessor
+    #[command(hide = true)]
+    Preprocess {
+        /// `supports RENDERER`, or nothing
+        arguments: Vec<String>,
+    },
     /// Prove that the exercises are sound: blanks fail, mutants die, the order holds
     Check {
         /// Numbers of the stages; all without them
@@ -69,8 +92,28 @@ fn run(verb: Verb) -> course::Result<()> {
         Verb::Reveal { stage, task } => print!("{}", learn::reveal(&workspace, &stage, &task)?),
         Verb::Diff { stage, task } => print!("{}", learn::diff(&workspace, &stage, &task)?),
         Verb::Drill { stage, seed } => {
-            let (mut input, mut output) = (std::io::stdin().lock(), std::io::stdout().lock());
+            let (mut input, mut output) = (stdin().lock(), stdout().lock());
             drill::drill(&workspace, stage.as_deref(), seed, &mut input, &mut output)?;
+        }
+        Verb::Status => print!("{}", status::status(&workspace)?),
+        Verb::Book { open, serve, port } => {
+            let folder = book::build::build(&workspace)?;
+            println!("built {}", folder.join("index.html").display());
+            if open {
+                opener::open(folder.join("index.html")).map_err(Error::new)?;
+            }
+            if serve {
+                book::serve::serve(&workspace, &folder, port)?;
+            }
+        }
+        Verb::Proofs => {
+            let snapshot = proofs::check(&workspace)?;
+            println!("{} proofs hold", snapshot.proofs.len());
+        }
+        // With arguments mdBook asks whether a renderer is supported: all are.
+        Verb::Preprocess { arguments } if !arguments.is_empty() => {}
+        Verb::Preprocess { .. } => {
+            book::build::preprocess(&workspace, stdin().lock(), stdout().lock())?
         }
         Verb::Check { stages } => {
             let summary = check::check(&workspace, &stages, |line| println!("{line}"))?;

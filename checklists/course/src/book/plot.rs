@@ -1,0 +1,221 @@
+//! Plots of records: each series `LABEL/X` is a point, each label a line. Drawn as SVG in the page's own text colour, so that it reads in
+//! light and dark.
+
+use super::Context;
+use super::figures::caption;
+use crate::error::{Error, Result};
+use benches::{Quantity, Record};
+use plotters::coord::ranged1d::{DefaultFormatting, KeyPointHint};
+use plotters::prelude::*;
+use std::ops::Range;
+
+/// Middle tones that stand out from white and from navy.
+const COLOURS: [RGBColor; 6] = [
+    RGBColor(0x2f, 0x81, 0xc9),
+    RGBColor(0xd9, 0x6b, 0x1c),
+    RGBColor(0x2f, 0x9e, 0x6b),
+    RGBColor(0xb0, 0x5f, 0xc4),
+    RGBColor(0xc7, 0x4a, 0x5a),
+    RGBColor(0x8a, 0x85, 0x3a),
+];
+
+/// A line through measured points.
+struct Line {
+    label: String,
+    points: Vec<(f64, f64)>,
+}
+
+pub(super) fn plot(context: &Context<'_>, arguments: &str) -> Result<String> {
+    let record = context.record(arguments)?;
+    let mut plots = String::new();
+    for unit in units(&record) {
+        let lines = lines(&record, &unit);
+        if lines.iter().any(|line| line.points.len() > 1) {
+            plots += &draw(&lines, &unit)?;
+        }
+    }
+    if plots.is_empty() {
+        return Err(Error::new(
+            "no series of the record is a point LABEL/NUMBER of a line",
+        ));
+    }
+    Ok(format!(
+        "<figure class=\"plot\">\n{plots}</figure>\n\n{}\n",
+        caption(context, &record)
+    ))
+}
+
+fn units(record: &Record) -> Vec<String> {
+    let mut units: Vec<String> = Vec::new();
+    for series in &record.series {
+        if !units.contains(&series.unit) {
+            units.push(series.unit.clone());
+        }
+    }
+    units
+}
+
+fn lines(record: &Record, unit: &str) -> Vec<Line> {
+    let mut lines: Vec<Line> = Vec::new();
+    for series in record.series.iter().filter(|series| series.unit == unit) {
+        let Some((label, x)) = series.name.rsplit_once('/') else {
+            continue;
+        };
+        let Ok(x) = x.parse() else { continue };
+        let point = (x, series.median());
+        match lines.iter_mut().find(|line| line.label == label) {
+            Some(line) => line.points.push(point),
+            None => lines.push(Line {
+                label: label.to_owned(),
+                points: vec![point],
+            }),
+        }
+    }
+    lines.retain(|line| line.points.len() > 1);
+    lines
+}
+
+fn draw(lines: &[Line], unit: &str) -> Result<String> {
+    let points = || lines.iter().flat_map(|line| &line.points);
+    let bounds = |pick: fn(&(f64, f64)) -> f64| {
+        points().map(pick).fold(f64::INFINITY..0.0, |range, value| {
+            range.start.min(value)..f64::max(range.end, value)
+        })
+    };
+    let (x, y) = (bounds(|point| point.0), bounds(|point| point.1));
+    let (x, y) = (Axis::new(x), Axis::new(y));
+    let mut svg = String::new();
+    render(&mut svg, lines, unit, &x, &y).map_err(Error::new)?;
+    // Plotters writes text and axes in black; the page's own colour reads on any background.
+    let svg = svg.replace("#000000", "currentColor");
+    let svg = svg.replacen("<svg ", "<svg class=\"drawn\" role=\"img\" ", 1);
+    // A blank line would end the HTML block in Markdown.
+    Ok(svg
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .collect::<Vec<_>>()
+        .join("\n")
+        + "\n")
+}
+
+fn render(
+    svg: &mut String,
+    lines: &[Line],
+    unit: &str,
+    x: &Axis,
+    y: &Axis,
+) -> std::result::Result<(), Box<dyn std::error::Error>> {
+    let area = SVGBackend::with_string(svg, (720, 340)).into_drawing_area();
+    let mut chart = ChartBuilder::on(&area)
+        .margin(12)
+        .x_label_area_size(32)
+        .y_label_area_size(78)
+        .build_cartesian_2d(x.clone(), y.clone())?;
+    let show = |value: &f64| {
+        Quantity {
+            value: *value,
+            unit: unit.to_owned(),
+        }
+        .to_string()
+    };
+    let text = |size: i32| ("sans-serif", size).into_font().color(&BLACK);
+    let plain = |value: &f64| {
+        Quantity {
+            value: *value,
+            unit: String::new(),
+        }
+        .to_string()
+    };
+    chart
+        .configure_mesh()
+        .bold_line_style(RGBColor(0x80, 0x80, 0x80).mix(0.25))
+        .light_line_style(TRANSPARENT)
+        .axis_style(RGBColor(0x80, 0x80, 0x80))
+        .label_style(text(13))
+        .x_label_formatter(&plain)
+        .y_label_formatter(&show)
+        .draw()?;
+    for (line, colour) in lines.iter().zip(COLOURS.iter().cycle()) {
+        let style = colour.stroke_width(2);
+        let series = chart.draw_series(LineSeries::new(line.points.iter().copied(), style))?;
+        let sample = move |(x, y)| PathElement::new(vec![(x, y), (x + 18, y)], style);
+        series.label(line.label.replace('-', " ")).legend(sample);
+        chart.draw_series(
+            line.points
+                .iter()
+                .map(|&point| Circle::new(point, 3, colour.filled())),
+        )?;
+    }
+    if lines.len() > 1 || !lines[0].label.is_empty() {
+        chart
+            .configure_series_labels()
+            .position(SeriesLabelPosition::UpperLeft)
+            .label_font(text(13))
+            .draw()?;
+    }
+    area.present()?;
+    Ok(())
+}
+
+/// An axis that is logarithmic where its values span more than a factor of twenty, and from zero otherwise.
+#[derive(Clone)]
+struct Axis {
+    range: Range<f64>,
+    logarithmic: bool,
+}
+
+impl Axis {
+    fn new(range: Range<f64>) -> Self {
+        let logarithmic = range.start > 0.0 && range.end / range.start > 20.0;
+        let range = if logarithmic {
+            range.start * 0.8..range.end * 1.6
+        } else {
+            0.0..range.end * 1.15
+        };
+        Self { range, logarithmic }
+    }
+
+    fn place(&self, value: f64) -> f64 {
+        let scale = |value: f64| if self.logarithmic { value.ln() } else { value };
+        let (low, high) = (scale(self.range.start), scale(self.range.end));
+        (scale(value) - low) / (high - low)
+    }
+}
+
+impl Ranged for Axis {
+    type ValueType = f64;
+    type FormatOption = DefaultFormatting;
+
+    fn map(&self, value: &f64, limit: (i32, i32)) -> i32 {
+        limit.0 + ((limit.1 - limit.0) as f64 * self.place(*value)).round() as i32
+    }
+
+    fn key_points<Hint: KeyPointHint>(&self, hint: Hint) -> Vec<f64> {
+        let (range, most) = (&self.range, hint.max_num_points().clamp(2, 8));
+        if self.logarithmic {
+            let base = if (range.end / range.start).log10() > 3.0 {
+                10f64
+            } else {
+                2.0
+            };
+            let powers = range.start.log(base).ceil() as i32..=range.end.log(base).floor() as i32;
+            let step = powers.clone().count().div_ceil(most).max(1);
+            return powers.step_by(step).map(|power| base.powi(power)).collect();
+        }
+        let rough = (range.end - range.start) / most as f64;
+        let decade = 10f64.powf(rough.log10().floor());
+        let step = [1.0, 2.0, 5.0, 10.0]
+            .map(|factor| factor * decade)
+            .into_iter()
+            .find(|step| *step >= rough)
+            .unwrap_or(rough);
+        (0..)
+            .map(|index| range.start + step * f64::from(index))
+            .take_while(|point| *point <= range.end)
+            .collect()
+    }
+
+    fn range(&self) -> Range<f64> {
+        self.range.clone()
+    }
+}
