@@ -126,7 +126,8 @@ impl Record {
     /// If the file cannot be written.
     pub fn save(&self, root: &Path) -> Result<PathBuf, RecordError> {
         let path = Self::path(root, &self.name);
-        let text = serde_json::to_string_pretty(self).expect("a record is plain data") + "\n";
+        let text = serde_json::to_string_pretty(self).expect("a record is plain data");
+        let text = samples_in_a_line(&text);
         match std::fs::write(&path, text) {
             Ok(()) => Ok(path),
             Err(error) => Err(RecordError::Io { path, error }),
@@ -170,6 +171,19 @@ impl Record {
     }
 }
 
+/// Thousands of samples a line each would bury the rest of the record.
+fn samples_in_a_line(pretty: &str) -> String {
+    let mut text = String::new();
+    let mut within = false;
+    for line in pretty.lines() {
+        within &= !line.trim_start().starts_with(']');
+        text.push_str(if within { line.trim_start() } else { line });
+        within |= line.ends_with("\"samples\": [");
+        text.push_str(if within { "" } else { "\n" });
+    }
+    text
+}
+
 impl Series {
     /// The middle sample, or the mean of the two middle ones.
     pub fn median(&self) -> f64 {
@@ -197,6 +211,15 @@ mod tests {
             floor: None,
             samples: samples.to_vec(),
         }
+    }
+
+    #[test]
+    fn samples_stand_in_one_line_and_read_back() {
+        let one = series(&[1.5, 2.0, 3.25]);
+        let pretty = serde_json::to_string_pretty(&one).unwrap();
+        let text = samples_in_a_line(&pretty);
+        assert!(text.contains("[1.5,2.0,3.25  ]"), "{text}");
+        assert_eq!(serde_json::from_str::<Series>(&text).unwrap(), one);
     }
 
     #[test]

@@ -86,7 +86,8 @@ impl Item {
         if self.has_proofs() && self.shown.is_empty() {
             say("has proofs and does not say what they show");
         }
-        if !self.has_proofs() && !(self.shown.is_empty() && self.open.is_empty()) {
+        let described = !(self.shown.is_empty() && self.open.is_empty());
+        if !self.has_proofs() && described {
             say("says what is shown or open and names no proof");
         }
         // A chapter alone is somebody's word: something that runs stands beside it.

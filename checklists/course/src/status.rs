@@ -63,9 +63,8 @@ pub fn status(workspace: &Workspace) -> Result<String> {
     row(&mut text, "all", sums);
     writeln!(
         text,
-        "\n{} means: {}",
-        State::Proven,
-        "every part of the item is shown; checklists/proofs.txt says by what"
+        "\n{} means: every part of the item is shown; checklists/proofs.txt says by what",
+        State::Proven
     )
     .expect("a string takes all");
     Ok(text)

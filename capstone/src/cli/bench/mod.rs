@@ -1,6 +1,7 @@
 //! `fastserve bench`: a load generator for any server that speaks OpenAI's completions API.
 //!
-//! Every request is a prompt of random tokens, so that no cache helps, and is streamed, so that the time of each piece is seen.
+//! Every request is a prompt of random tokens, fresh in each run, so that no cache helps, and is streamed, so that the time of each
+//! piece is seen.
 //! The server is told to ignore its end of sequence, so that all answers are equally long.
 
 mod event_stream;
@@ -43,9 +44,9 @@ pub(super) struct BenchArgs {
     /// Prompts are random ids below this; every tokenizer of a language model has as many.
     #[arg(long, default_value_t = 4096)]
     vocabulary: u32,
-    /// Names the random prompts and arrivals.
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
+    /// Fixes the random prompts and arrivals. Default: fresh ones. A server that has seen a seed may answer from its cache.
+    #[arg(long)]
+    seed: Option<u64>,
     /// Writes all figures and every sample to a file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -62,6 +63,13 @@ pub(super) async fn run(args: BenchArgs) -> Result<(), CliError> {
             "--requests, --concurrency and token counts must be above 0".to_owned(),
         ));
     }
+    if args
+        .rate
+        .is_some_and(|rate| !rate.is_finite() || rate <= 0.0)
+    {
+        return Err(CliError::Other("--rate must be above 0".to_owned()));
+    }
+    let seed = args.seed.unwrap_or_else(fresh_seed);
     let client = Client::new();
     let model = match &args.model {
         Some(model) => model.clone(),
@@ -76,7 +84,7 @@ pub(super) async fn run(args: BenchArgs) -> Result<(), CliError> {
             outcomes.extend(under_way.next().await);
         }
         if let Some(rate) = args.rate {
-            due += Duration::from_secs_f64(-(1.0 - random(args.seed, index, 0)).ln() / rate);
+            due += Duration::from_secs_f64(-(1.0 - random(seed, index, 0)).ln() / rate);
             let until = tokio::time::Instant::from_std(began + due);
             // Answers are read while the next arrival is waited for.
             while tokio::time::Instant::now() < until {
@@ -86,13 +94,13 @@ pub(super) async fn run(args: BenchArgs) -> Result<(), CliError> {
                 }
             }
         }
-        under_way.push(ask(&client, &args, &model, index));
+        under_way.push(ask(&client, &args, &model, seed, index));
     }
     while let Some(outcome) = under_way.next().await {
         outcomes.push(outcome);
     }
     let report = Report::new(&outcomes, began.elapsed());
-    print!("{}", report.table());
+    println!("{}seed {seed}", report.table());
     if let Some(path) = &args.json {
         let text = report.json(&outcomes, &model).to_string();
         std::fs::write(path, text).map_err(CliError::io(path.display().to_string()))?;
@@ -127,10 +135,10 @@ async fn first_model(client: &Client, url: &str) -> Result<String, CliError> {
 }
 
 /// One request from its sending to its end.
-async fn ask(client: &Client, args: &BenchArgs, model: &str, index: usize) -> Outcome {
+async fn ask(client: &Client, args: &BenchArgs, model: &str, seed: u64, index: usize) -> Outcome {
     let began = Instant::now();
     let mut outcome = Outcome::default();
-    if let Err(error) = stream(client, args, model, index, began, &mut outcome).await {
+    if let Err(error) = stream(client, args, model, (seed, index), began, &mut outcome).await {
         outcome.error = Some(error);
     }
     outcome.total = began.elapsed();
@@ -141,11 +149,11 @@ async fn stream(
     client: &Client,
     args: &BenchArgs,
     model: &str,
-    index: usize,
+    (seed, index): (u64, usize),
     began: Instant,
     outcome: &mut Outcome,
 ) -> Result<(), String> {
-    let token = |at: usize| (random(args.seed, index, at + 1) * f64::from(args.vocabulary)) as u32;
+    let token = |at: usize| (random(seed, index, at + 1) * f64::from(args.vocabulary)) as u32;
     let body = json!({
         "model": model,
         "prompt": (0..args.prompt_tokens).map(token).collect::<Vec<_>>(),
@@ -179,6 +187,12 @@ async fn stream(
         }
     }
     Err("the stream ended before [DONE]".to_owned())
+}
+
+/// A seed that no earlier run had.
+fn fresh_seed() -> u64 {
+    let since = std::time::UNIX_EPOCH.elapsed();
+    since.map_or(0, |since| since.as_nanos() as u64)
 }
 
 /// A number from `[0, 1)` by request and place, equal for equal seeds.

@@ -25,7 +25,11 @@ impl Outcome {
         if !event["error"].is_null() {
             return Err(event["error"].to_string());
         }
-        if event["choices"][0]["text"].is_string() {
+        // The event that says why an answer ended has no text, and is no token.
+        if event["choices"][0]["text"]
+            .as_str()
+            .is_some_and(|text| !text.is_empty())
+        {
             self.pieces.push(at);
         }
         self.tokens = event["usage"]["completion_tokens"]
@@ -53,7 +57,9 @@ fn percentile(sorted: &[f64], share: f64) -> f64 {
 impl Summary {
     fn of(mut samples: Vec<f64>) -> Self {
         samples.sort_by(f64::total_cmp);
-        let mean = samples.iter().sum::<f64>() / samples.len().max(1) as f64;
+        // From 0.0, since the empty sum of floats is -0.0 and would print so.
+        let sum = samples.iter().fold(0.0, |sum, sample| sum + sample);
+        let mean = sum / samples.len().max(1) as f64;
         let at = |share| percentile(&samples, share);
         Self {
             mean,
@@ -239,11 +245,23 @@ mod tests {
     }
 
     #[test]
+    fn a_run_without_success_prints_zeros() {
+        let report = Report::new(&[], Duration::from_secs(1));
+        assert!(!report.table().contains("-0"), "{}", report.table());
+    }
+
+    #[test]
     fn events_are_noted() {
         let mut outcome = Outcome::default();
         outcome
             .note(r#"{"choices": [{"text": "a"}]}"#, Duration::from_millis(1))
             .expect("a piece");
+        outcome
+            .note(
+                r#"{"choices": [{"text": "", "finish_reason": "length"}]}"#,
+                Duration::from_millis(2),
+            )
+            .expect("the end");
         outcome
             .note(
                 r#"{"choices": [], "usage": {"completion_tokens": 7}}"#,
