@@ -186,7 +186,7 @@ fn order_fails(scratch: &Scratch, stage: &Stage) -> Result<Option<String>> {
         if problem.is_none()
             && (run.success || !stopped_here || !run.output.contains(&task.message(stage)))
         {
-            let tail: Vec<_> = run.output.lines().rev().take(40).collect();
+            let tail: Vec<_> = run.stdout.lines().rev().take(30).collect();
             let tail: Vec<_> = tail.into_iter().rev().collect();
             problem = Some(format!(
                 "with the tasks before {} solved, `cargo test -p {}` does not stop at {}:\n{}",

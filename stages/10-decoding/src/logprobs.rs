@@ -38,10 +38,12 @@ fn number(logit: f32) -> f32 {
 
 /// The maximum, and `ln(sum(exp(x - max)))`.
 fn log_sum_exp(logits: &[f32]) -> (f64, f64) {
+    // ANCHOR: solve-logprobs
     let numbers = || logits.iter().map(|x| f64::from(number(*x)));
     let max = numbers().fold(f64::from(f32::MIN), f64::max);
     let sum: f64 = numbers().map(|x| (x - max).exp()).sum();
     (max, sum.ln())
+    // ANCHOR_END: solve-logprobs
 }
 
 /// The ids of the `count` largest logits, best first.

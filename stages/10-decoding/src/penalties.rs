@@ -12,37 +12,32 @@ pub(crate) fn adjust(
     for &(token, bias) in &params.logit_bias {
         logits[token as usize] += bias;
     }
-    if params.repetition_penalty != 1.0 {
-        penalise_repetition(logits, params.repetition_penalty, history);
-    }
-    if params.presence_penalty != 0.0 || params.frequency_penalty != 0.0 {
-        penalise_generated(
-            logits,
-            params.presence_penalty,
-            params.frequency_penalty,
-            history,
-        );
+    let penalised = params.repetition_penalty != 1.0
+        || params.presence_penalty != 0.0
+        || params.frequency_penalty != 0.0;
+    if penalised {
+        penalise(logits, params, history);
     }
     for &token in suppressed {
         logits[token as usize] = f32::NEG_INFINITY;
     }
 }
 
-/// The penalty of CTRL (Keskar et al., 2019): a seen token's logit loses a factor, whichever its sign.
-fn penalise_repetition(logits: &mut [f32], penalty: f32, history: &TokenHistory) {
+/// The penalty of CTRL (Keskar et al., 2019) over prompt and output: a seen token's logit moves down by a factor, whichever its sign.
+/// Then OpenAI's over the output alone: `logit - presence * [count > 0] - frequency * count`.
+fn penalise(logits: &mut [f32], params: &SamplingParams, history: &TokenHistory) {
+    // ANCHOR: solve-penalties
     for token in history.seen() {
         let logit = &mut logits[token as usize];
         *logit = if *logit > 0.0 {
-            *logit / penalty
+            *logit / params.repetition_penalty
         } else {
-            *logit * penalty
+            *logit * params.repetition_penalty
         };
     }
-}
-
-/// OpenAI's penalties: `logit - presence * [count > 0] - frequency * count`, over the output alone.
-fn penalise_generated(logits: &mut [f32], presence: f32, frequency: f32, history: &TokenHistory) {
     for (token, count) in history.generated() {
-        logits[token as usize] -= presence + frequency * count as f32;
+        let frequency = params.frequency_penalty * count as f32;
+        logits[token as usize] -= params.presence_penalty + frequency;
     }
+    // ANCHOR_END: solve-penalties
 }

@@ -15,13 +15,16 @@ pub fn philox4x32(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
     counter
 }
 
+/// Two wide products; their high halves, mixed with the other words and the key, change places with the low ones.
 fn round([a, b, c, d]: [u32; 4], key: [u32; 2]) -> [u32; 4] {
+    // ANCHOR: solve-philox
     let wide = |x: u32, multiplier: u32| {
         let product = u64::from(x) * u64::from(multiplier);
         ((product >> 32) as u32, product as u32)
     };
     let ((a_high, a_low), (c_high, c_low)) = (wide(a, MULTIPLIERS[0]), wide(c, MULTIPLIERS[1]));
     [c_high ^ b ^ key[0], c_low, a_high ^ d ^ key[1], a_low]
+    // ANCHOR_END: solve-philox
 }
 
 /// A number from `[0, 1)`, uniform over 53 bits: the draw of a stream at a position.

@@ -65,6 +65,7 @@ impl Sampler {
     /// tiny temperature makes small weights, never infinite ones; infinite logits count as the largest number, so that they
     /// share all the weight.
     fn weigh(&mut self, temperature: f32) {
+        // ANCHOR: solve-temperature
         let max = self.logits[greedy(&self.logits) as usize].clamp(f32::MIN, f32::MAX);
         self.candidates.clear();
         for (token, logit) in self.logits.iter().enumerate() {
@@ -74,38 +75,37 @@ impl Sampler {
                 weight: (below / f64::from(temperature)).exp(),
             });
         }
+        // ANCHOR_END: solve-temperature
     }
 
     /// Leaves only the candidates that every truncation lets stay.
     fn truncate(&mut self, params: &SamplingParams) {
-        let order = |a: &Candidate, b: &Candidate| {
-            b.weight.total_cmp(&a.weight).then(a.token.cmp(&b.token))
-        };
-        let vocab = self.candidates.len();
         if params.top_k == 0 && params.top_p >= 1.0 && params.min_p == 0.0 {
             return;
         }
-        let top_k = if params.top_k == 0 {
+        let vocab = self.candidates.len();
+        let count = if params.top_k == 0 {
             vocab
         } else {
             vocab.min(params.top_k as usize)
         };
-        if top_k < vocab {
-            // Only the part that stays is worth sorting.
-            self.candidates.select_nth_unstable_by(top_k - 1, order);
-        }
-        self.candidates[..top_k].sort_unstable_by(order);
+        truncate::top_k(&mut self.candidates, count);
         // min-p looks at ratios alone, so it does not matter that top-k is cut first.
-        self.candidates.truncate(top_k);
-        self.candidates
-            .truncate(truncate::min_p(&self.candidates, params.min_p));
-        self.candidates
-            .truncate(truncate::top_p(&self.candidates, params.top_p));
+        if params.min_p > 0.0 {
+            let count = truncate::min_p(&self.candidates, params.min_p);
+            self.candidates.truncate(count);
+        }
+        // At 1 nothing is cut; a sum that rounds up early must not cut the tail.
+        if params.top_p < 1.0 {
+            let count = truncate::top_p(&self.candidates, params.top_p);
+            self.candidates.truncate(count);
+        }
     }
 }
 
 /// The largest logit's token; the lowest of equals. NaN gives way to anything else; a row of nothing else gives 0.
 pub fn greedy(logits: &[f32]) -> u32 {
+    // ANCHOR: solve-greedy
     let mut best = 0;
     for (token, logit) in logits.iter().enumerate() {
         if *logit > logits[best] || (logits[best].is_nan() && !logit.is_nan()) {
@@ -113,6 +113,7 @@ pub fn greedy(logits: &[f32]) -> u32 {
         }
     }
     best as u32
+    // ANCHOR_END: solve-greedy
 }
 
 /// The candidate in whose share of the whole weight `uniform` (from `[0, 1)`) falls.

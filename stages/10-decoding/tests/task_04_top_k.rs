@@ -1,4 +1,4 @@
-//! Task 3: only the k likeliest tokens stay, and keep their ratios.
+//! Task 4: only the k likeliest tokens stay, and keep their ratios.
 
 mod common;
 

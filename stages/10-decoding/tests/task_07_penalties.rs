@@ -1,4 +1,4 @@
-//! Task 6: bias and penalties change single logits, as CTRL and OpenAI define it.
+//! Task 7: bias and penalties change single logits, as CTRL and OpenAI define it.
 
 mod common;
 

@@ -1,4 +1,4 @@
-//! Task 4: only the nucleus stays: the fewest likeliest tokens whose probabilities reach p.
+//! Task 5: only the nucleus stays: the fewest likeliest tokens whose probabilities reach p.
 
 mod common;
 

@@ -1,4 +1,4 @@
-//! Task 2: drawing from the softmax of the logits over the temperature.
+//! Task 3: drawing from the softmax of the logits over the temperature.
 
 mod common;
 
@@ -97,25 +97,18 @@ fn what_is_not_a_number_and_minus_infinity_are_never_drawn() {
 fn infinite_logits_share_everything() {
     let mut rng = rng();
     let mut case = Case::new(vec![f32::INFINITY, 3.0, f32::NAN, f32::INFINITY], at(1.0));
-    for (top_p, top_k) in [(1.0, 0), (0.9, 0), (1.0, 3)] {
-        case.params.seed = rng.random();
-        (case.params.top_p, case.params.top_k) = (top_p, top_k);
-        let verdict = chi_squared::fit(&case.counts(20_000), &[0.5, 0.0, 0.0, 0.5]);
-        assert_eq!(verdict, Ok(()), "{case:?}");
-    }
+    case.params.seed = rng.random();
+    let verdict = chi_squared::fit(&case.counts(20_000), &[0.5, 0.0, 0.0, 0.5]);
+    assert_eq!(verdict, Ok(()), "{case:?}");
 }
 
 #[test]
 fn a_row_without_any_number_gives_the_first_token() {
     let mut rng = rng();
     for logit in [f32::NAN, f32::NEG_INFINITY] {
-        for (top_k, top_p, min_p) in [(0, 1.0, 0.0), (3, 1.0, 0.0), (0, 0.5, 0.0), (0, 1.0, 0.5)] {
-            let mut params = at(1.0);
-            (params.top_k, params.top_p, params.min_p) = (top_k, top_p, min_p);
-            params.seed = rng.random();
-            let case = Case::new(vec![logit; 6], params);
-            assert_eq!(case.counts(100)[0], 100, "{case:?}");
-        }
+        let mut case = Case::new(vec![logit; 6], at(1.0));
+        case.params.seed = rng.random();
+        assert_eq!(case.counts(100)[0], 100, "{case:?}");
     }
 }
 

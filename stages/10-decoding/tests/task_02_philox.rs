@@ -1,10 +1,9 @@
-//! Task 7: the draw is a pure function of seed and position, and as good as chance.
+//! Task 2: random numbers by counting: the published answers, and as good as chance.
 
 mod common;
 
-use common::{Case, chi_squared, random_logits, rng};
+use common::{chi_squared, rng};
 use decoding::philox::{philox4x32, uniform};
-use decoding::{Sampler, SamplingParams, TokenHistory};
 use rand::RngExt;
 
 /// Holds `numbers` from `[0, cells)` to the uniform distribution.
@@ -53,30 +52,6 @@ fn the_position_is_the_counter_and_the_seed_the_key() {
     let high_bits = (u64::from(words[1]) << 32 | u64::from(words[0])) >> 11;
     let number = uniform(0xfedc_ba98_7654_3210, 0x0123_4567_89ab_cdef);
     assert_eq!(number, high_bits as f64 / 2f64.powi(53));
-}
-
-#[test]
-fn a_draw_depends_on_seed_and_position_alone() {
-    let mut rng = rng();
-    let mut case = Case::new(random_logits(&mut rng, 100), SamplingParams::default());
-    case.params.seed = rng.random();
-    let alone: Vec<u32> = (0..500)
-        .map(|position| case.sample(position).token)
-        .collect();
-    // The same again, backwards, with one sampler that serves another sequence in between.
-    let mut sampler = Sampler::new(100);
-    let history = TokenHistory::new(&[]);
-    for position in (0..500).rev() {
-        let other = SamplingParams {
-            seed: rng.random(),
-            top_k: rng.random_range(0..10),
-            ..SamplingParams::default()
-        };
-        let row = random_logits(&mut rng, 70);
-        sampler.sample(&row, &other, &history, &[], rng.random());
-        let again = sampler.sample(&case.logits, &case.params, &history, &[], position);
-        assert_eq!(again.token, alone[position as usize], "position {position}");
-    }
 }
 
 #[test]
@@ -144,24 +119,4 @@ fn small_seeds_are_as_good_as_any() {
             &format!("position {position} over pairs of seeds"),
         );
     }
-}
-
-/// The same through the sampler: two tokens in a row are as likely as the product of their probabilities.
-#[test]
-fn tokens_in_a_row_are_independent() {
-    let mut rng = rng();
-    let mut case = Case::new(random_logits(&mut rng, 6), SamplingParams::default());
-    case.params.seed = rng.random();
-    let single = case.exact();
-    let tokens: Vec<usize> = (0..100_000)
-        .map(|at| case.sample(at).token as usize)
-        .collect();
-    let mut counts = vec![0; 36];
-    for pair in tokens.chunks_exact(2) {
-        counts[pair[0] * 6 + pair[1]] += 1;
-    }
-    let pairs: Vec<f64> = (0..36)
-        .map(|pair| single[pair / 6] * single[pair % 6])
-        .collect();
-    assert_eq!(chi_squared::fit(&counts, &pairs), Ok(()));
 }

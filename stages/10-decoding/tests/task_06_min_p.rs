@@ -1,8 +1,8 @@
-//! Task 5: only tokens of a certain share of the likeliest one's probability stay; and the truncations together.
+//! Task 6: only tokens of a certain share of the likeliest one's probability stay; and the truncations together.
 
 mod common;
 
-use common::{Case, coarse_logits, random_logits, rng};
+use common::{Case, chi_squared, coarse_logits, random_logits, rng};
 use decoding::SamplingParams;
 use proptest::prelude::*;
 use rand::RngExt;
@@ -38,6 +38,44 @@ fn one_leaves_the_likeliest_and_its_equals() {
     let counts = Case::new(vec![2.0, 1.9, 2.0, -1.0, 2.0], min_p(1.0)).counts(2000);
     let stays: Vec<bool> = counts.iter().map(|count| *count > 0).collect();
     assert_eq!(stays, [true, false, true, false, true]);
+}
+
+/// Rows that break arithmetic, under every truncation.
+#[test]
+fn infinite_logits_share_everything() {
+    let mut rng = rng();
+    for (top_k, top_p, min_p) in [(0, 0.9, 0.0), (3, 1.0, 0.0), (0, 1.0, 0.5)] {
+        let seed = rng.random();
+        let params = SamplingParams {
+            top_k,
+            top_p,
+            min_p,
+            seed,
+            ..SamplingParams::default()
+        };
+        let case = Case::new(vec![f32::INFINITY, 3.0, f32::NAN, f32::INFINITY], params);
+        let verdict = chi_squared::fit(&case.counts(20_000), &[0.5, 0.0, 0.0, 0.5]);
+        assert_eq!(verdict, Ok(()), "{case:?}");
+    }
+}
+
+#[test]
+fn a_row_without_any_number_gives_the_first_token() {
+    let mut rng = rng();
+    for logit in [f32::NAN, f32::NEG_INFINITY] {
+        for (top_k, top_p, min_p) in [(3, 1.0, 0.0), (0, 0.5, 0.0), (0, 1.0, 0.5)] {
+            let seed = rng.random();
+            let params = SamplingParams {
+                top_k,
+                top_p,
+                min_p,
+                seed,
+                ..SamplingParams::default()
+            };
+            let case = Case::new(vec![logit; 6], params);
+            assert_eq!(case.counts(100)[0], 100, "{case:?}");
+        }
+    }
 }
 
 /// min-p, then top-k, then top-p, each of what the one before left: top-p of the whole distribution would keep more.

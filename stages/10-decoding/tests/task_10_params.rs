@@ -1,4 +1,4 @@
-//! Task 9: a request out of range is refused by the parameter's name, and nothing in range is.
+//! Task 10: a request out of range is refused by the parameter's name, and nothing in range is.
 
 use decoding::SamplingParams;
 

@@ -1,4 +1,4 @@
-//! Task 8: log-probabilities are those of the model, whatever the request does to the draw.
+//! Task 9: log-probabilities are those of the model, whatever the request does to the draw.
 
 mod common;
 
@@ -158,6 +158,26 @@ fn they_are_defined_on_every_row() {
             assert!(
                 got.top.iter().all(|(_, logprob)| !logprob.is_nan()),
                 "{got:?}"
+            );
+        }
+    }
+}
+
+/// Only differences of logits matter: a row far below zero has the probabilities of the same row at zero.
+#[test]
+fn a_row_far_from_zero_keeps_its_probabilities() {
+    let mut rng = rng();
+    let logits = coarse_logits(&mut rng, 50);
+    for shift in [-1e4, 1e4] {
+        let shifted: Vec<f32> = logits.iter().map(|logit| logit + shift).collect();
+        for token in 0..50 {
+            let (here, there) = (
+                logprobs_of(&logits, token, 3),
+                logprobs_of(&shifted, token, 3),
+            );
+            assert!(
+                close(there.logprob, f64::from(here.logprob)),
+                "{there:?}, not {here:?}, {shift} away"
             );
         }
     }
