@@ -69,6 +69,7 @@ impl FreeList {
 
     /// Takes `block` out, wherever it is.
     pub(crate) fn remove(&mut self, block: BlockId) {
+        // ANCHOR: solve-unlink
         let Link { prev, next } = self.links[block.index()];
         self.links[prev as usize].next = next;
         self.links[next as usize].prev = prev;
@@ -77,6 +78,7 @@ impl FreeList {
             next: UNLINKED,
         };
         self.len -= 1;
+        // ANCHOR_END: solve-unlink
     }
 
     /// The listed blocks, next to be taken first.

@@ -66,12 +66,14 @@ impl PagedKv {
     /// Free blocks that a sequence of `tokens` would take if it began with [`match_prefix`](Self::match_prefix) and reserved
     /// the rest. A stored block counts if it is free now, because reuse takes it too.
     pub fn blocks_to_start(&self, tokens: &[u32], salt: u64) -> usize {
+        // ANCHOR: solve-price
         let (stored, _) = self.find_prefix(tokens, salt);
         let shared = stored
             .iter()
             .filter(|&&block| self.pool.references(block) > 0)
             .count();
         self.blocks_for(tokens.len()) - shared
+        // ANCHOR_END: solve-price
     }
 
     /// Makes room for `new_tokens` more tokens, all or nothing.
@@ -86,6 +88,7 @@ impl PagedKv {
         table: &mut PageTable,
         new_tokens: usize,
     ) -> Result<Option<BlockCopy>, OutOfBlocks> {
+        // ANCHOR: solve-reserve
         let shared = if new_tokens > 0 {
             self.shared_tail(table)
         } else {
@@ -105,6 +108,7 @@ impl PagedKv {
             table.blocks.push(self.take_block());
         }
         Ok(copy)
+        // ANCHOR_END: solve-reserve
     }
 
     /// Notes that the table now stores `tokens`, counted from position 0, and indexes the blocks that became full.
@@ -245,6 +249,7 @@ impl PagedKv {
 
     /// The stored full blocks that `tokens` begin with, short of the last token.
     fn find_prefix(&self, tokens: &[u32], salt: u64) -> (Vec<BlockId>, Prefix) {
+        // ANCHOR: solve-lookup
         let mut prefix = Prefix::Empty { salt };
         let mut blocks = Vec::new();
         let reusable = &tokens[..tokens.len().saturating_sub(1)];
@@ -256,6 +261,7 @@ impl PagedKv {
             prefix = longer;
         }
         (blocks, prefix)
+        // ANCHOR_END: solve-lookup
     }
 
     /// Index in the table of the partly filled block, if others hold it too.
@@ -267,12 +273,14 @@ impl PagedKv {
 
     /// Replaces a shared block by a private one.
     fn copy_on_write(&mut self, table: &mut PageTable, index: usize) -> BlockCopy {
+        // ANCHOR: solve-copy-on-write
         let (src, dst) = (table.blocks[index], self.take_block());
         // Others hold it, so this cannot free it.
         self.pool.release(src, false);
         table.blocks[index] = dst;
         self.stats.copies += 1;
         BlockCopy { src, dst }
+        // ANCHOR_END: solve-copy-on-write
     }
 
     /// A block for new content; what it held is forgotten. The caller has made sure that one is free.

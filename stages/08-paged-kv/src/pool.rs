@@ -61,6 +61,7 @@ impl BlockPool {
     /// # Panics
     /// If the block is free already.
     pub fn release(&mut self, block: BlockId, keep_content: bool) {
+        // ANCHOR: solve-release
         let references = &mut self.references[block.index()];
         assert!(
             *references > 0,
@@ -78,6 +79,7 @@ impl BlockPool {
         }
         self.kept[block.index()] = keep_content;
         self.kept_blocks += usize::from(keep_content);
+        // ANCHOR_END: solve-release
     }
 
     fn no_longer_free(&mut self, block: BlockId) {

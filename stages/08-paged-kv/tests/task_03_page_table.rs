@@ -1,4 +1,4 @@
-//! A table grows by blocks, all or nothing, and maps each position to a slot of its own.
+//! Task 3: a table grows by blocks, all or nothing, and maps each position to a slot of its own.
 
 use paged_kv::{OutOfBlocks, PageTable, PagedKv};
 use std::collections::HashSet;
@@ -61,6 +61,9 @@ fn reserving_again_without_commit_takes_nothing_more() {
         kv.reserve(&mut table, 9).unwrap();
         assert_eq!(kv.used_blocks(), 3);
     }
+    // Less than is reserved already is there already.
+    kv.reserve(&mut table, 1).unwrap();
+    assert_eq!(kv.used_blocks(), 3);
     kv.release(table);
     assert_eq!(kv.used_blocks(), 0);
 }

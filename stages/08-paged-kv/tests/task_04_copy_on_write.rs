@@ -1,4 +1,4 @@
-//! A fork shares everything; whoever writes to a shared block first gets a copy of it.
+//! Task 4: a fork shares everything; whoever writes to a shared block first gets a copy of it.
 
 use paged_kv::{BlockCopy, PageTable, PagedKv};
 
@@ -11,7 +11,7 @@ fn table_of(kv: &mut PagedKv, tokens: &[u32]) -> PageTable {
 
 #[test]
 fn the_first_writer_copies_and_the_second_owns_what_is_left() {
-    let mut kv = PagedKv::new(8, 4, true);
+    let mut kv = PagedKv::new(8, 4, false);
     let mut parent = table_of(&mut kv, &[1, 2, 3, 4, 5, 6]);
     let mut child = kv.fork(&parent);
     assert_eq!((kv.used_blocks(), child.len()), (2, 6));
@@ -34,7 +34,7 @@ fn the_first_writer_copies_and_the_second_owns_what_is_left() {
 
 #[test]
 fn full_blocks_need_no_copy() {
-    let mut kv = PagedKv::new(8, 4, true);
+    let mut kv = PagedKv::new(8, 4, false);
     let mut parent = table_of(&mut kv, &[1, 2, 3, 4]);
     let mut child = kv.fork(&parent);
     assert_eq!(kv.reserve(&mut child, 1), Ok(None));
@@ -45,7 +45,7 @@ fn full_blocks_need_no_copy() {
 
 #[test]
 fn reserved_and_empty_blocks_are_not_shared() {
-    let mut kv = PagedKv::new(8, 4, true);
+    let mut kv = PagedKv::new(8, 4, false);
     let mut parent = table_of(&mut kv, &[1, 2, 3, 4]);
     kv.reserve(&mut parent, 8).unwrap();
     let child = kv.fork(&parent);
@@ -55,7 +55,7 @@ fn reserved_and_empty_blocks_are_not_shared() {
 
 #[test]
 fn a_copy_counts_as_a_block_needed() {
-    let mut kv = PagedKv::new(2, 4, true);
+    let mut kv = PagedKv::new(2, 4, false);
     let parent = table_of(&mut kv, &[1, 2, 3]);
     let mut child = kv.fork(&parent);
     // One block for the copy and one for the fifth token, and one is free.
