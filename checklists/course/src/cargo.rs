@@ -85,7 +85,8 @@ pub fn cargo(root: &Path, target: &Path) -> Command {
     command
         .current_dir(root)
         .env("CARGO_TARGET_DIR", target)
-        .env("CARGO_TERM_COLOR", "never");
+        .env("CARGO_TERM_COLOR", "never")
+        .env("RUST_BACKTRACE", "0");
     command
 }
 
@@ -154,7 +155,8 @@ impl TestBinary {
         command
             .args(arguments)
             .current_dir(&self.folder)
-            .env("CARGO_MANIFEST_DIR", &self.folder);
+            .env("CARGO_MANIFEST_DIR", &self.folder)
+            .env("RUST_BACKTRACE", "0");
         run(command, limit)
     }
 

@@ -14,8 +14,10 @@ impl Scheduler {
     /// Every plan must be executed and committed before the next is made; its copies are reported once.
     pub fn plan(&mut self) -> StepPlan {
         let mut plan = StepPlan::default();
-        self.plan_running(&mut plan, Sequence::is_decoding);
-        self.plan_running(&mut plan, |sequence| !sequence.is_decoding());
+        if !self.running.is_empty() {
+            self.plan_running(&mut plan, Sequence::is_decoding);
+            self.plan_running(&mut plan, |sequence| !sequence.is_decoding());
+        }
         // A victim may find more of itself stored than it gave back; it must not return in the same plan.
         if plan.preempted.is_empty() {
             self.admit(&mut plan);
@@ -23,8 +25,9 @@ impl Scheduler {
         plan
     }
 
-    /// Continues the running sequences that `selects` names, the most urgent first.
+    /// Continues the running sequences that `selects` names, the most urgent first, each by as many tokens as the budget has left.
     fn plan_running(&mut self, plan: &mut StepPlan, selects: fn(&Sequence) -> bool) {
+        // ANCHOR: solve-budget
         let order: Vec<_> = self.running.iter().copied().collect();
         for urgency in order {
             let budget = self.config.max_batched_tokens - plan.tokens();
@@ -36,6 +39,7 @@ impl Scheduler {
                 self.plan_chunk(urgency.1, len, plan);
             }
         }
+        // ANCHOR_END: solve-budget
     }
 
     /// Reserves blocks for `len` more tokens, preempting until they are there; false if the sequence itself had to go.
@@ -60,17 +64,20 @@ impl Scheduler {
     /// generate can lack blocks, and they are planned from the most urgent down. It keeps its tokens and its place in the order,
     /// and finds again what is then still stored of it.
     fn preempt_least_urgent(&mut self, plan: &mut StepPlan) -> SeqId {
+        // ANCHOR: solve-preempt
         let victim = *self.running.last().expect("one that asks for room runs");
         plan.preempted.push(victim.1);
         self.withdraw(victim.1);
         self.waiting.insert(victim);
         self.stats.preemptions += 1;
         victim.1
+        // ANCHOR_END: solve-preempt
     }
 
     /// Starts waiting sequences in order while budget, batch and blocks allow. None overtakes one that does not fit, so a large
     /// one cannot starve.
     fn admit(&mut self, plan: &mut StepPlan) {
+        // ANCHOR: solve-admit
         while self.running.len() < self.config.max_sequences {
             let budget = self.config.max_batched_tokens - plan.tokens();
             let Some(&urgency) = self.waiting.first() else {
@@ -86,6 +93,7 @@ impl Scheduler {
             let len = self.sequences[&urgency.1].pending().min(budget);
             self.plan_chunk(urgency.1, len, plan);
         }
+        // ANCHOR_END: solve-admit
     }
 
     /// Whether all known tokens of a waiting sequence can have blocks, and each running sequence one more: a newcomer that would

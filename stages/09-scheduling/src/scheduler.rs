@@ -71,6 +71,7 @@ impl Scheduler {
     /// Sequences that ended in the meantime are passed over. A sequence that has all its tokens gives its blocks back here; it is
     /// kept, to be read, until it is finished.
     pub fn commit(&mut self, plan: &StepPlan, sampled: &[(SeqId, u32)]) {
+        // ANCHOR: solve-commit
         for work in &plan.work {
             let Some(sequence) = running(&mut self.sequences, &self.running, work.id) else {
                 continue;
@@ -98,6 +99,7 @@ impl Scheduler {
                 self.withdraw(work.id);
             }
         }
+        // ANCHOR_END: solve-commit
     }
 
     /// Adds a sequence that equals `parent` but for the last token, which is `token`. It shares the parent's blocks until one of
@@ -110,6 +112,7 @@ impl Scheduler {
     /// # Errors
     /// [`ForkError`] if the parent has generated nothing, or the child's id is taken.
     pub fn fork(&mut self, parent: SeqId, child: SeqId, token: u32) -> Result<(), ForkError> {
+        // ANCHOR: solve-fork
         if self.sequences.contains_key(&child) {
             return Err(ForkError::DuplicateId(child));
         }
@@ -134,6 +137,7 @@ impl Scheduler {
         }
         self.sequences.insert(child, sequence);
         Ok(())
+        // ANCHOR_END: solve-fork
     }
 
     /// Ends a sequence that has its answer; its blocks are free at once. An unknown id is ignored.
@@ -253,6 +257,7 @@ impl Scheduler {
 
     /// Refuses what could not finish alone: with this, the most urgent sequence can always get its blocks.
     fn check_admission(&self, spec: &SequenceSpec) -> Result<(), AdmitError> {
+        // ANCHOR: solve-refuse
         let (prompt, new, limit) = (
             spec.prompt.len(),
             spec.max_new_tokens,
@@ -275,6 +280,7 @@ impl Scheduler {
         } else {
             Ok(())
         }
+        // ANCHOR_END: solve-refuse
     }
 }
 

@@ -47,6 +47,7 @@ fn run_rectangle(
     batch: std::ops::Range<usize>,
     cost: &CostModel,
 ) {
+    // ANCHOR: solve-rectangle
     let rows = &requests[batch.clone()];
     let longest = rows.iter().map(|request| request.prompt).max().unwrap_or(0);
     let useful = rows.iter().map(|request| request.prompt).sum();
@@ -64,4 +65,5 @@ fn run_rectangle(
             .into_iter()
             .for_each(|request| report.emit(request));
     }
+    // ANCHOR_END: solve-rectangle
 }

@@ -1,4 +1,4 @@
-//! When blocks run out, the least urgent gives its own back, and is computed again with the same result.
+//! Task 6: when blocks run out, the least urgent gives its own back, and is computed again with the same result.
 
 mod common;
 

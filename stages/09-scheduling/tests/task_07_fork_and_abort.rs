@@ -1,4 +1,4 @@
-//! Several answers to one prompt share its blocks; whoever leaves gives everything back at once, in any state.
+//! Task 7: several answers to one prompt share its blocks; whoever leaves gives everything back at once, in any state.
 
 mod common;
 

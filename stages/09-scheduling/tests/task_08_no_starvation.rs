@@ -1,4 +1,4 @@
-//! Whatever arrives, forks, leaves or runs out of blocks: every step makes progress, every sequence ends as if it were alone.
+//! Task 8: whatever arrives, forks, leaves or runs out of blocks: every step makes progress, every sequence ends as if it were alone.
 
 mod common;
 

@@ -1,4 +1,4 @@
-//! What continuous batching gains, measured on a simulated clock.
+//! Task 9: what continuous batching gains, measured on a simulated clock.
 
 mod common;
 

@@ -1,4 +1,4 @@
-//! Who comes first: arrival, or priority that ages.
+//! Task 5: who comes first: arrival, or priority that ages.
 
 mod common;
 
