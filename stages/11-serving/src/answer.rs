@@ -120,6 +120,7 @@ fn events(
 
 impl<F: Format> Streaming<F> {
     async fn next(&mut self) -> Option<String> {
+        // ANCHOR: solve-stream
         while self.pending.is_empty() {
             let generation = self.generation.as_mut()?;
             match generation.next().await {
@@ -144,5 +145,6 @@ impl<F: Format> Streaming<F> {
             }
         }
         self.pending.pop_front()
+        // ANCHOR_END: solve-stream
     }
 }

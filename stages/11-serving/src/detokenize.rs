@@ -41,6 +41,7 @@ impl<D: Decode> Detokenizer<D> {
 
     /// The text that became certain with one more token; may be empty.
     pub fn push(&mut self, token: u32) -> String {
+        // ANCHOR: solve-detokenize
         self.window.push(token);
         let text = self.new_text(self.window.len());
         if !text.is_empty() && !text.ends_with(REPLACEMENT) {
@@ -54,6 +55,7 @@ impl<D: Decode> Detokenizer<D> {
         let text = self.new_text(end);
         self.advance(end);
         text
+        // ANCHOR_END: solve-detokenize
     }
 
     /// The text that was held back. Nothing may be pushed after it.

@@ -176,6 +176,7 @@ impl EngineHandle {
         &self,
         request: GenerationRequest,
     ) -> Result<Vec<Receiver<EngineEvent>>, SubmitError> {
+        // ANCHOR: solve-submit
         if self.is_draining() {
             return Err(SubmitError::Draining);
         }
@@ -198,6 +199,7 @@ impl EngineHandle {
             .try_send(queued)
             .map_err(|_| SubmitError::Gone)?;
         Ok(receivers)
+        // ANCHOR_END: solve-submit
     }
 
     /// Whether requests are taken: the model is loaded and no shutdown has begun.

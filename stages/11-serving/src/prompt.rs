@@ -124,6 +124,7 @@ fn check_message(path: &str, mut message: Map<String, Value>) -> Result<Value, A
 
 /// Content that is a string or a list of text parts, as one string.
 fn text_content(path: &str, role: &str, content: &Value) -> Result<String, ApiError> {
+    // ANCHOR: solve-content
     match content {
         Value::String(text) => Ok(text.clone()),
         Value::Array(parts) => parts
@@ -139,6 +140,7 @@ fn text_content(path: &str, role: &str, content: &Value) -> Result<String, ApiEr
             Err(ApiError::bad_request(path, message))
         }
     }
+    // ANCHOR_END: solve-content
 }
 
 fn text_part<'a>(path: &str, part: &'a Value) -> Result<&'a str, ApiError> {

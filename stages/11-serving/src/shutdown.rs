@@ -62,6 +62,7 @@ pub async fn run(
 
 /// Waits for the generations under way, and ends those that are too slow.
 async fn drain(app: &App) -> Drained {
+    // ANCHOR: solve-drain
     if idle_within(app, app.limits.drain_time).await {
         return Drained::Clean;
     }
@@ -69,6 +70,7 @@ async fn drain(app: &App) -> Drained {
     app.closing.send_replace(true);
     idle_within(app, LAST_BYTES).await;
     Drained::Cut(left)
+    // ANCHOR_END: solve-drain
 }
 
 /// Whether no generation is under way within a time.

@@ -65,6 +65,7 @@ impl StopScanner {
 
     /// Bytes of the held text in which no stop string can begin.
     fn certain(&self) -> usize {
+        // ANCHOR: solve-hold-back
         let could_begin = |from: &usize| {
             let suffix = &self.held.as_bytes()[*from..];
             self.stop
@@ -77,5 +78,6 @@ impl StopScanner {
         (from..self.held.len())
             .find(|from| self.held.is_char_boundary(*from) && could_begin(from))
             .unwrap_or(self.held.len())
+        // ANCHOR_END: solve-hold-back
     }
 }

@@ -1,4 +1,4 @@
-//! Streamed pieces are the whole text, and a token costs the same however long the sequence is.
+//! Task 1: streamed pieces are the whole text, and a token costs the same however long the sequence is.
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};

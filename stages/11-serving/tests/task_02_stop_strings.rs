@@ -1,4 +1,4 @@
-//! The cut is where a search of the whole text finds it, however the text is cut into pieces.
+//! Task 2: the cut is where a search of the whole text finds it, however the text is cut into pieces.
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};

@@ -1,4 +1,4 @@
-//! What is wrong with a request is said in OpenAI's shape, with the field; the server goes on.
+//! Task 7: what is wrong with a request is said in OpenAI's shape, with the field; the server goes on.
 
 mod common;
 

@@ -1,4 +1,4 @@
-//! Every endpoint answers in its published shape.
+//! Task 5: every endpoint answers in its published shape.
 
 mod common;
 

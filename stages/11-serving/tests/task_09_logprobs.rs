@@ -1,4 +1,4 @@
-//! Log-probabilities in both of OpenAI's shapes, with and without the prompt's.
+//! Task 9: log-probabilities in both of OpenAI's shapes, with and without the prompt's.
 
 mod common;
 

@@ -1,4 +1,4 @@
-//! Streams: framing, chunks, usage, and the same text as the whole answer.
+//! Task 6: streams: framing, chunks, usage, and the same text as the whole answer.
 
 mod common;
 

@@ -1,4 +1,4 @@
-//! Who gets in, who is let go, and how the server ends: queue limit, cancellation, time limits, draining.
+//! Task 8: who gets in, who is let go, and how the server ends: queue limit, cancellation, time limits, draining.
 
 mod common;
 
