@@ -16,6 +16,7 @@ pub fn route(
     experts: &mut [u32],
     weights: &mut [f32],
 ) {
+    // ANCHOR: solve-experts
     score(logits, moe.scoring);
     let scores = &*logits;
     let worth = |expert: usize| scores[expert] + bias.map_or(0.0, |bias| bias[expert]);
@@ -26,6 +27,7 @@ pub fn route(
         (*expert, *weight) = (best as u32, scores[best]);
     }
     weigh(weights, moe);
+    // ANCHOR_END: solve-experts
 }
 
 fn score(logits: &mut [f32], scoring: Scoring) {

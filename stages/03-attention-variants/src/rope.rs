@@ -144,12 +144,14 @@ impl RopeTable {
 
 /// Turns pairs `(i, i + dim / 2)` of a head where it lies.
 pub fn rotate_half(head: &mut [f32], cos: &[f32], sin: &[f32]) {
+    // ANCHOR: solve-rope
     let (first, second) = head.split_at_mut(cos.len());
     for i in 0..cos.len() {
         let (a, b) = (first[i], second[i]);
         first[i] = a * cos[i] - b * sin[i];
         second[i] = b * cos[i] + a * sin[i];
     }
+    // ANCHOR_END: solve-rope
 }
 
 /// Turns neighbouring pairs `(2i, 2i + 1)` of a head where it lies.

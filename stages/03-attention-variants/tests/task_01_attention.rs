@@ -1,4 +1,4 @@
-//! One head of attention against a reference in double precision with another loop structure.
+//! Task 1: one head of attention against a reference in double precision with another loop structure.
 
 mod support;
 

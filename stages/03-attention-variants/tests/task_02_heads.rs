@@ -1,4 +1,4 @@
-//! Multi-head, grouped-query and multi-query attention are one rule.
+//! Task 2: multi-head, grouped-query and multi-query attention are one rule.
 
 mod support;
 

@@ -1,4 +1,4 @@
-//! However a sequence is cut into prefills and decodes, each position gets the same.
+//! Task 3: however a sequence is cut into prefills and decodes, each position gets the same.
 
 mod support;
 

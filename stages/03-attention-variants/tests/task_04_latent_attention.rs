@@ -1,4 +1,4 @@
-//! Multi-head latent attention: absorbed equals naive, and both equal plain attention over the keys and values that it stands for.
+//! Task 4: multi-head latent attention: absorbed equals naive, and both equal plain attention over the keys and values that it stands for.
 
 mod support;
 

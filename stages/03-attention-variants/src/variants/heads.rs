@@ -39,6 +39,7 @@ pub fn multi_head_attention(
     first_position: usize,
     visibility: Visibility,
 ) {
+    // ANCHOR: solve-heads
     let HeadShape {
         heads,
         kv_heads,
@@ -69,6 +70,7 @@ pub fn multi_head_attention(
             row[head * head_dim..][..head_dim].copy_from_slice(mixed);
         }
     }
+    // ANCHOR_END: solve-heads
 }
 
 /// One head of `[positions, heads, dim]` as `[positions, dim]`.

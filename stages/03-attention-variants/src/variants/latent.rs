@@ -101,6 +101,7 @@ pub fn latent_attention_absorbed(
     cache: &LatentCache,
     weights: &LatentWeights,
 ) {
+    // ANCHOR: solve-latent
     for (head, out) in out.chunks_exact_mut(weights.value_dim).enumerate() {
         let (nope, rope) =
             q[head * weights.query_dim()..][..weights.query_dim()].split_at(weights.nope_dim);
@@ -118,6 +119,7 @@ pub fn latent_attention_absorbed(
         mix(&mut mixed, &scores, &cache.latents);
         out.copy_from_slice(&product(weights.value_up(head), &mixed));
     }
+    // ANCHOR_END: solve-latent
 }
 
 /// `matrix x`, the matrix as wide as `x` is long.

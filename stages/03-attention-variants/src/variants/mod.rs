@@ -5,6 +5,7 @@
 
 mod heads;
 mod latent;
+mod online;
 mod single_head;
 mod stepwise;
 
@@ -13,5 +14,6 @@ pub use latent::{
     LatentCache, LatentWeights, cached_numbers_per_token, latent_attention_absorbed,
     latent_attention_naive,
 };
+pub use online::OnlineSoftmax;
 pub use single_head::{Visibility, attention};
 pub use stepwise::{KvCache, decode, prefill};

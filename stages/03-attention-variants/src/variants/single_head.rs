@@ -38,6 +38,7 @@ pub fn attention(
     first_position: usize,
     visibility: Visibility,
 ) {
+    // ANCHOR: solve-attention
     let keys = k.len() / key_dim;
     let queries = q.len() / key_dim;
     let value_dim = out.len().checked_div(queries).unwrap_or(0);
@@ -52,6 +53,7 @@ pub fn attention(
         softmax(&mut scores);
         mix(&mut out[i * value_dim..][..value_dim], &scores, v);
     }
+    // ANCHOR_END: solve-attention
 }
 
 /// `a . b`.

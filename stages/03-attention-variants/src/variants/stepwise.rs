@@ -64,9 +64,11 @@ pub fn decode(
     shape: HeadShape,
     window: Option<usize>,
 ) {
+    // ANCHOR: solve-decode
     cache.append(k, v);
     let stored = cache.len(shape);
     let begin = stored.saturating_sub(window.unwrap_or(stored)) * shape.kv_heads * shape.head_dim;
     let (keys, values) = (&cache.keys[begin..], &cache.values[begin..]);
     multi_head_attention(out, q, keys, values, shape, 0, Visibility::Full);
+    // ANCHOR_END: solve-decode
 }

@@ -1,6 +1,6 @@
 //! Attention over the paged cache, one query row and one key/value head at a time.
 //!
-//! The softmax is computed online (Milakov and Gimelshein, 2018) over runs of at most [`RUN`] positions that begin at multiples of
+//! The softmax is computed online ([`OnlineSoftmax`]) over runs of at most [`RUN`] positions that begin at multiples of
 //! it, so a query's result depends on its own sequence alone and not on how a prompt was cut into chunks. The query heads of a
 //! group share each run's keys and values while these are in the first-level cache.
 
@@ -8,6 +8,7 @@ use super::SharedMut;
 use super::simd::{Isa, Kernel, Simd};
 use crate::ops::AttentionShape;
 use crate::ops::host::{HostKv, HostTensor, Step};
+use crate::variants::OnlineSoftmax;
 use rayon::prelude::*;
 
 /// Positions that are scored together.
@@ -46,7 +47,7 @@ impl AttendRow<'_> {
         let table = self.step.block_table(self.token);
         let (values, value_stride) = kv.value_rows();
         let visible = self.step.visible(self.token, shape.window);
-        let (mut max, mut sum) = (f32::NEG_INFINITY, 0.0f32);
+        let mut softmax = OnlineSoftmax::default();
         out.fill(0.0);
         let mut position = visible.start;
         while position < visible.end {
@@ -61,26 +62,21 @@ impl AttendRow<'_> {
                 // SAFETY: `Isa::run` chose S.
                 scores[i] = unsafe { dot::<S>(query, key) } * shape.scale;
             }
-            let run_max = scores.iter().copied().fold(max, f32::max);
-            let rescale = (max - run_max).exp();
+            let rescale = softmax.absorb(&mut scores[..run.len()]);
             if rescale != 1.0 {
                 // SAFETY: as above.
                 unsafe { scale::<S>(out, rescale) };
-                sum *= rescale;
             }
-            max = run_max;
             for i in 0..run.len() {
-                let weight = (scores[i] - max).exp();
-                sum += weight;
                 let value = &values[slots[i] * value_stride + self.kv_head * shape.value_dim..]
                     [..shape.value_dim];
                 // SAFETY: as above.
-                unsafe { add_scaled::<S>(out, weight, value) };
+                unsafe { add_scaled::<S>(out, scores[i], value) };
             }
             position = run.end;
         }
         // SAFETY: as above.
-        unsafe { scale::<S>(out, 1.0 / sum) };
+        unsafe { scale::<S>(out, 1.0 / softmax.sum) };
     }
 }
 

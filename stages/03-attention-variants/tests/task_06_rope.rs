@@ -1,4 +1,4 @@
-//! Rotary embedding: what it promises, and the frequencies of every scaling against `transformers`.
+//! Task 6: rotary embedding: what it promises, and the frequencies of every scaling against `transformers`.
 
 mod support;
 

@@ -1,4 +1,4 @@
-//! Routing against a definition that sorts everything, and experts against loops over tokens.
+//! Task 8: routing against a definition that sorts everything, and experts against loops over tokens.
 
 mod support;
 

@@ -1,4 +1,4 @@
-//! Norms, activations and the softmax against double precision and known values.
+//! Task 7: norms, activations and the softmax against double precision and known values.
 
 mod support;
 

@@ -1,4 +1,4 @@
-//! The attention that is taught and the attention that the engine runs on its paged cache are the same.
+//! Task 9: the attention that is taught and the attention that the engine runs on its paged cache are the same.
 
 mod support;
 
