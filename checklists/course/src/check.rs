@@ -10,7 +10,7 @@ use std::time::Duration;
 
 /// A single target takes seconds; a wrong solution that loops is ended after this.
 const TARGET_LIMIT: Duration = Duration::from_secs(60);
-/// A whole stage, built and run.
+/// The targets of a stage, built and run.
 const STAGE_LIMIT: Duration = Duration::from_secs(900);
 
 /// What was found.
@@ -172,43 +172,43 @@ fn survives(
     })
 }
 
-/// Walks the learner's way: all blank, then solved one by one; the plain command must stop at the first unfinished task each time.
+/// Walks the learner's way: all blank, then solved one by one. Each time the stage's tests must stop at the first unfinished task, whose
+/// target comes after those of the solved ones.
 fn order_fails(scratch: &Scratch, stage: &Stage) -> Result<Option<String>> {
-    let originals: Vec<_> = stage
-        .tasks
-        .iter()
-        .map(|task| scratch.blank(stage, task))
-        .collect::<Result<_>>()?;
+    let blank = |task| scratch.blank(stage, task);
+    let originals: Vec<_> = stage.tasks.iter().map(blank).collect::<Result<_>>()?;
     let mut problem = None;
     for (task, original) in stage.tasks.iter().zip(&originals) {
-        let run = test_stage(scratch, stage)?;
-        let stopped_here = run.output.contains(&format!("--test {}`", task.test));
-        if problem.is_none()
-            && (run.success || !stopped_here || !run.output.contains(&task.message(stage)))
-        {
-            let tail: Vec<_> = run.stdout.lines().rev().take(30).collect();
-            let tail: Vec<_> = tail.into_iter().rev().collect();
-            problem = Some(format!(
-                "with the tasks before {} solved, `cargo test -p {}` does not stop at {}:\n{}",
-                task.name,
-                stage.package(),
-                task.test,
-                tail.join("\n")
-            ));
+        if problem.is_none() {
+            let run = test_up_to(scratch, stage, &task.test)?;
+            let stopped_here = run.output.contains(&format!("--test {}`", task.test));
+            if run.success || !stopped_here || !run.output.contains(&task.message(stage)) {
+                problem = Some(format!(
+                    "with the tasks before {} solved, `cargo test -p {}` does not stop at {}:\n{}",
+                    task.name,
+                    stage.package(),
+                    task.test,
+                    run.stdout.trim()
+                ));
+            }
         }
         scratch.put_back(task, original)?;
-    }
-    let run = test_stage(scratch, stage)?;
-    if problem.is_none() && !run.success {
-        problem = Some(format!("with all tasks solved, it fails:\n{}", run.output));
     }
     Ok(problem)
 }
 
-/// The command that a learner runs.
-fn test_stage(scratch: &Scratch, stage: &Stage) -> Result<crate::cargo::Run> {
+/// What a learner runs, `cargo test -p stage-NN`, as far as the target `last`: cargo runs targets in the order of their names and stops at
+/// the first that fails, so those behind need not be built.
+fn test_up_to(scratch: &Scratch, stage: &Stage, last: &str) -> Result<crate::cargo::Run> {
     let mut command = cargo(&scratch.workspace.root, &scratch.target);
-    command.args(["test", "--locked", "-p", &stage.package()]);
+    command.args(["test", "--locked", "-p", &stage.package(), "--lib"]);
+    let tests = scratch.workspace.root.join(&stage.folder).join("tests");
+    for file in files(&tests, "rs") {
+        let target = file_name(&file).trim_end_matches(".rs").to_owned();
+        if file.parent() == Some(&tests) && target.as_str() <= last {
+            command.args(["--test", &target]);
+        }
+    }
     run(command, STAGE_LIMIT)
 }
 
