@@ -37,7 +37,7 @@ fn one(name: &str, arguments: &str, context: &Context<'_>) -> Result<String> {
         "test" => Ok(test_link(context, first)),
         "value" => figures::value(context, first, rest),
         "record" => figures::table(context, first),
-        "plot" => plot::plot(context, first),
+        "plot" => plot::plot(context, first, rest),
         "trace" => grid::trace(context, first),
         "output" => figures::output(context, first),
         _ => Err(Error::new("there is no such directive")),

@@ -25,11 +25,17 @@ struct Line {
     points: Vec<(f64, f64)>,
 }
 
-pub(super) fn plot(context: &Context<'_>, arguments: &str) -> Result<String> {
-    let record = context.record(arguments)?;
+/// A plot a unit, of the lines of these labels, or of all.
+pub(super) fn plot(context: &Context<'_>, record: &str, labels: &str) -> Result<String> {
+    let record = context.record(record)?;
+    let labels: Vec<_> = labels.split_whitespace().collect();
+    if let Some(label) = labels.iter().find(|label| !has_line(&record, label)) {
+        return Err(Error(format!("the record has no line {label}")));
+    }
     let mut plots = String::new();
     for unit in units(&record) {
-        let lines = lines(&record, &unit);
+        let mut lines = lines(&record, &unit);
+        lines.retain(|line| labels.is_empty() || labels.contains(&line.label.as_str()));
         if lines.iter().any(|line| line.points.len() > 1) {
             plots += &draw(&lines, &unit)?;
         }
@@ -43,6 +49,16 @@ pub(super) fn plot(context: &Context<'_>, arguments: &str) -> Result<String> {
         "<figure class=\"plot\">\n{plots}</figure>\n\n{}\n",
         caption(context, &record)
     ))
+}
+
+fn has_line(record: &Record, label: &str) -> bool {
+    let mut series = record.series.iter();
+    series.any(|series| {
+        series
+            .name
+            .rsplit_once('/')
+            .is_some_and(|(own, _)| own == label)
+    })
 }
 
 fn units(record: &Record) -> Vec<String> {
