@@ -1,0 +1,154 @@
+//! One layer's attention on the engine's CPU operations: what a decoded token costs over the context, by variant; and what the cache saves.
+
+use attention_variants::ops::{AttentionShape, Cpu, HostKv, HostTensor, Ops};
+use attention_variants::step::StepInputs;
+use benches::Bench;
+
+const HEADS: usize = 32;
+const HEAD_DIM: usize = 64;
+/// Widths of a latent cache in the proportion that DeepSeek-V2 has.
+const LATENT: usize = 256;
+const ROPE: usize = 32;
+const BLOCK: usize = 16;
+
+fn main() {
+    let mut bench = Bench::new(
+        "stage-03",
+        "03-attention",
+        "Attention of one layer, 32 heads of 64, on the engine's CPU operations",
+        &[
+            "stages/03-attention-variants/src/ops",
+            "stages/03-attention-variants/src/variants",
+        ],
+    );
+    let variants = [
+        ("mha", shape(32)),
+        ("gqa", shape(8)),
+        ("mqa", shape(1)),
+        ("latent", latent()),
+    ];
+    for (name, shape) in &variants {
+        let (keys, values) = cached(shape);
+        bench.count(
+            &format!("cached-numbers-{name}"),
+            "per token and layer",
+            (keys + values) as f64,
+        );
+        for context in [256usize, 1024, 4096, 16_384] {
+            let mut step = Step::new(shape, context, context - 1);
+            bench.measure(&format!("decode-{name}/{context}"), 1, |b| {
+                b.iter(|| step.attend())
+            });
+        }
+    }
+    // One more token with a cache, and computing all positions again as one must without.
+    for context in [64usize, 256, 1024] {
+        let gqa = shape(8);
+        let (mut one, mut all) = (
+            Step::new(&gqa, context, context - 1),
+            Step::new(&gqa, context, 0),
+        );
+        bench.measure(&format!("next-token-cached/{context}"), 1, |b| {
+            b.iter(|| one.attend())
+        });
+        bench.measure(&format!("next-token-recomputed/{context}"), 1, |b| {
+            b.iter(|| all.attend())
+        });
+        // Tokens of one prompt share what is read; the last token alone reads it for itself.
+        bench.measure(&format!("prefill-per-token/{context}"), context, |b| {
+            b.iter(|| all.attend())
+        });
+    }
+    bench.finish();
+}
+
+fn shape(kv_heads: usize) -> AttentionShape {
+    AttentionShape {
+        heads: HEADS,
+        kv_heads,
+        key_dim: HEAD_DIM,
+        value_dim: HEAD_DIM,
+        scale: 0.125,
+        window: None,
+    }
+}
+
+/// Absorbed latent attention: to the cache, one wide head.
+fn latent() -> AttentionShape {
+    AttentionShape {
+        heads: HEADS,
+        kv_heads: 1,
+        key_dim: LATENT + ROPE,
+        value_dim: LATENT,
+        scale: 0.1,
+        window: None,
+    }
+}
+
+/// Numbers that a token keeps as keys and as values. A latent's values are the first part of its key.
+fn cached(shape: &AttentionShape) -> (usize, usize) {
+    let keys = shape.kv_heads * shape.key_dim;
+    if shape.key_dim == shape.value_dim {
+        (keys, keys)
+    } else {
+        (keys, 0)
+    }
+}
+
+/// A step of one sequence whose tokens `first..context` are new.
+struct Step {
+    cpu: Cpu,
+    kv: HostKv,
+    queries: HostTensor,
+    out: HostTensor,
+    shape: AttentionShape,
+}
+
+impl Step {
+    fn new(shape: &AttentionShape, context: usize, first: usize) -> Self {
+        let (key_width, value_width) = cached(shape);
+        let mut cpu = Cpu::default();
+        let blocks = context.div_ceil(BLOCK);
+        let mut kv = cpu.kv(blocks, BLOCK, key_width, value_width);
+        fill(&mut kv.keys, 1);
+        fill(&mut kv.values, 2);
+        // Pages lie backwards, so that nothing is contiguous by chance.
+        let table: Vec<u32> = (0..blocks as u32).rev().collect();
+        let positions: Vec<u32> = (first as u32..context as u32).collect();
+        let new = positions.len();
+        cpu.begin(&StepInputs {
+            tokens: &positions,
+            positions: &positions,
+            slots: &positions,
+            query_starts: &[0, new as u32],
+            block_tables: &table,
+            blocks_per_sequence: blocks,
+            block_copies: &[],
+        });
+        let mut queries = HostTensor::new(new, shape.heads * shape.key_dim);
+        fill(queries.resize(new), 3);
+        let out = HostTensor::new(new, shape.heads * shape.value_dim);
+        Self {
+            cpu,
+            kv,
+            queries,
+            out,
+            shape: *shape,
+        }
+    }
+
+    fn attend(&mut self) -> f32 {
+        self.cpu
+            .attend(&mut self.out, &self.queries, &self.kv, &self.shape);
+        self.out.values()[0]
+    }
+}
+
+/// Numbers between -1 and 1 from a multiplicative sequence.
+fn fill(values: &mut [f32], seed: u32) {
+    let mut state = seed;
+    for value in values {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        *value = (state >> 8) as f32 / (1u32 << 23) as f32 - 1.0;
+    }
+}
