@@ -341,7 +341,7 @@ fn tokens_of_every_step() {
     let grid = Grid {
         title: "Tokens that each step computes of four requests, under a budget of 24 a step"
             .to_owned(),
-        row_axis: "request (prompt)".to_owned(),
+        row_axis: "request".to_owned(),
         column_axis: "step".to_owned(),
         rows: labels,
         columns: run.columns(),
@@ -403,9 +403,13 @@ fn blocks_over_steps() {
         .tokenizer
         .decode(answer, true)
         .expect("tokens have text");
+    // Answers are cut short, so that the picture is not wide.
     let next = |after, question| Arrival {
         after,
-        request: speech.ask(&[OPENING, &answer, question]),
+        request: GenerationRequest {
+            max_new_tokens: 12,
+            ..speech.ask(&[OPENING, &answer, question])
+        },
     };
     let last = alone.steps.len();
     let arrivals = vec![
@@ -465,7 +469,9 @@ fn ownership(run: &Run, blocks: usize, block_size: usize) -> Grid {
                 .to_owned(),
         row_axis: "block".to_owned(),
         column_axis: "step".to_owned(),
-        rows: (0..rows.len()).map(|block| block.to_string()).collect(),
+        rows: (0..rows.len())
+            .map(|block| format!("block {block}"))
+            .collect(),
         columns: run.columns(),
         legend: legend.map(str::to_owned).to_vec(),
         cells: rows,
