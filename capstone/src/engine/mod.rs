@@ -76,6 +76,7 @@ impl Engine {
         })
     }
 
+    // ANCHOR: loop
     /// Serves until every [`serving::engine::EngineHandle`] is gone and the last sequence is done.
     pub fn run(mut self) {
         self.inbox.set_ready();
@@ -94,6 +95,7 @@ impl Engine {
             self.report(&plan, started);
         }
     }
+    // ANCHOR_END: loop
 
     /// Takes what has come in; waits only when there is nothing to do. `false` when all is done and nobody is left to ask.
     fn receive(&mut self) -> bool {
