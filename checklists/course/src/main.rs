@@ -98,6 +98,7 @@ fn run(verb: Verb) -> course::Result<()> {
         Verb::Status => print!("{}", status::status(&workspace)?),
         Verb::Book { open, serve, port } => {
             let folder = book::build::build(&workspace)?;
+            let folder = folder.canonicalize().unwrap_or(folder);
             println!("built {}", folder.join("index.html").display());
             if open {
                 opener::open(folder.join("index.html")).map_err(Error::new)?;

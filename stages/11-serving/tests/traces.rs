@@ -50,7 +50,7 @@ fn text_over_tokens() {
         }
     };
     let grid = Grid {
-        title: "Sixteen tokens of a byte each: when the text of each (rows) is told, as further tokens come (columns); the stop string is </end>".to_owned(),
+        title: "Eighteen tokens of a byte each: when the text of each (rows) is told, as further tokens come (columns); the stop string is </end>".to_owned(),
         row_axis: "byte".to_owned(),
         column_axis: "after token".to_owned(),
         rows: bytes.iter().map(name).collect(),

@@ -4,6 +4,7 @@ use super::{Book, lint};
 use crate::error::{Error, Result};
 use crate::workspace::Workspace;
 use mdbook_driver::MDBook;
+use mdbook_driver::builtin_preprocessors::{IndexPreprocessor, LinkPreprocessor};
 use mdbook_driver::config::Config;
 use mdbook_preprocessor::book::{Book as Chapters, BookItem};
 use mdbook_preprocessor::errors::Result as MdResult;
@@ -51,11 +52,14 @@ pub fn build(workspace: &Workspace) -> Result<PathBuf> {
             std::collections::BTreeMap::<String, String>::new(),
         )
         .map_err(Error::new)?;
+    config.build.use_default_preprocessors = false;
     let mut book =
         MDBook::load_with_config(&root, config).map_err(|error| Error(format!("{error:#}")))?;
-    book.with_preprocessor(Course {
-        workspace: workspace.clone(),
-    });
+    let workspace = workspace.clone();
+    // As book.toml orders them: what directives expand to may include code, too.
+    book.with_preprocessor(Course { workspace });
+    book.with_preprocessor(LinkPreprocessor::new());
+    book.with_preprocessor(IndexPreprocessor::new());
     book.build()
         .map_err(|error| Error(format!("{:#}", root_cause(&error))))?;
     Ok(book.build_dir_for("html"))

@@ -25,7 +25,8 @@ fn draw(grid: &Grid) -> String {
             .max()
             .unwrap_or(0)
     };
-    let left = 14 + 7 * letters(&grid.rows).max(1) + LINE;
+    let row_axis = grid.row_axis.chars().count() + 2;
+    let left = 14 + 7 * letters(&grid.rows).max(row_axis);
     let top = 2 * LINE + 4;
     let per_row = ((grid.columns.len() * CELL + left).max(420) / 150).max(1);
     let width = (left + grid.columns.len() * CELL + 8).max(left + 320);

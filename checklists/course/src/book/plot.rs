@@ -99,7 +99,11 @@ fn draw(lines: &[Line], unit: &str) -> Result<String> {
         })
     };
     let (x, y) = (bounds(|point| point.0), bounds(|point| point.1));
-    let (x, y) = (Axis::new(x), Axis::new(y));
+    let (mut x, y) = (Axis::new(x), Axis::new(y));
+    // Where something was measured is what a reader wants to read off.
+    x.labels = points().map(|point| point.0).collect();
+    x.labels.sort_by(f64::total_cmp);
+    x.labels.dedup();
     let mut svg = String::new();
     render(&mut svg, lines, unit, &x, &y).map_err(Error::new)?;
     // Plotters writes text and axes in black; the page's own colour reads on any background.
@@ -178,23 +182,57 @@ fn render(
 struct Axis {
     range: Range<f64>,
     logarithmic: bool,
+    /// Where its labels stand; chosen by the axis if there are none.
+    labels: Vec<f64>,
 }
 
 impl Axis {
     fn new(range: Range<f64>) -> Self {
         let logarithmic = range.start > 0.0 && range.end / range.start > 20.0;
         let range = if logarithmic {
-            range.start * 0.8..range.end * 1.6
+            range.start * 0.8..range.end * 2.0
         } else {
-            0.0..range.end * 1.15
+            0.0..range.end * 1.2
         };
-        Self { range, logarithmic }
+        Self {
+            range,
+            logarithmic,
+            labels: Vec::new(),
+        }
     }
 
     fn place(&self, value: f64) -> f64 {
         let scale = |value: f64| if self.logarithmic { value.ln() } else { value };
         let (low, high) = (scale(self.range.start), scale(self.range.end));
         (scale(value) - low) / (high - low)
+    }
+
+    /// Round numbers, one, two and five times the powers of ten; on a logarithmic axis all of them, or the powers alone where these are many.
+    fn round_numbers(&self, most: usize) -> Vec<f64> {
+        let range = &self.range;
+        if self.logarithmic {
+            let decades = range.start.log10().floor() as i32..=range.end.log10().ceil() as i32;
+            let factors: &[f64] = if decades.clone().count() > 4 {
+                &[1.0]
+            } else {
+                &[1.0, 2.0, 5.0]
+            };
+            let points = decades.flat_map(|decade| {
+                factors
+                    .iter()
+                    .map(move |factor| factor * 10f64.powi(decade))
+            });
+            return points.filter(|point| range.contains(point)).collect();
+        }
+        let rough = range.end / most as f64;
+        let decade = 10f64.powf(rough.log10().floor());
+        let steps = [1.0, 2.0, 5.0, 10.0].map(|factor| factor * decade);
+        let step = steps
+            .into_iter()
+            .find(|step| *step >= rough)
+            .unwrap_or(rough);
+        let points = (0..).map(|index| step * f64::from(index));
+        points.take_while(|point| *point <= range.end).collect()
     }
 }
 
@@ -203,32 +241,15 @@ impl Ranged for Axis {
     type FormatOption = DefaultFormatting;
 
     fn map(&self, value: &f64, limit: (i32, i32)) -> i32 {
-        limit.0 + ((limit.1 - limit.0) as f64 * self.place(*value)).round() as i32
+        limit.0 + (f64::from(limit.1 - limit.0) * self.place(*value)).round() as i32
     }
 
     fn key_points<Hint: KeyPointHint>(&self, hint: Hint) -> Vec<f64> {
-        let (range, most) = (&self.range, hint.max_num_points().clamp(2, 8));
-        if self.logarithmic {
-            let base = if (range.end / range.start).log10() > 3.0 {
-                10f64
-            } else {
-                2.0
-            };
-            let powers = range.start.log(base).ceil() as i32..=range.end.log(base).floor() as i32;
-            let step = powers.clone().count().div_ceil(most).max(1);
-            return powers.step_by(step).map(|power| base.powi(power)).collect();
+        if self.labels.is_empty() {
+            self.round_numbers(hint.max_num_points().clamp(2, 8))
+        } else {
+            self.labels.clone()
         }
-        let rough = (range.end - range.start) / most as f64;
-        let decade = 10f64.powf(rough.log10().floor());
-        let step = [1.0, 2.0, 5.0, 10.0]
-            .map(|factor| factor * decade)
-            .into_iter()
-            .find(|step| *step >= rough)
-            .unwrap_or(rough);
-        (0..)
-            .map(|index| range.start + step * f64::from(index))
-            .take_while(|point| *point <= range.end)
-            .collect()
     }
 
     fn range(&self) -> Range<f64> {
