@@ -1,7 +1,6 @@
 //! The checkout that a command works on.
 
 use crate::error::{Error, Result};
-use crate::stage::Stage;
 use std::path::{Path, PathBuf};
 
 /// A checkout of the project, or a copy of one.
@@ -28,55 +27,6 @@ impl Workspace {
             .find(|folder| folder.join("checklists/course").is_dir());
         let root = root.ok_or_else(|| Error::new("run this inside a checkout of the course"))?;
         Ok(Self::at(root))
-    }
-
-    /// All stages in the order of their numbers.
-    ///
-    /// # Errors
-    /// If a stage's tasks cannot be read.
-    pub fn stages(&self) -> Result<Vec<Stage>> {
-        self.stage_folders()?
-            .iter()
-            .map(|folder| Stage::load(self, folder))
-            .collect()
-    }
-
-    /// The stage of that number (`08` or `8`).
-    ///
-    /// # Errors
-    /// If there is none, or its tasks cannot be read.
-    pub fn stage(&self, number: &str) -> Result<Stage> {
-        let number = format!("{number:0>2}");
-        let folders = self.stage_folders()?;
-        let found = folders.iter().find(|folder| {
-            let name = file_name(folder);
-            name.starts_with(&format!("{number}-"))
-        });
-        let known: Vec<_> = folders
-            .iter()
-            .map(|folder| file_name(folder)[..2].to_owned())
-            .collect();
-        let found = found.ok_or_else(|| {
-            Error(format!(
-                "there is no stage {number}; there are {}",
-                known.join(", ")
-            ))
-        })?;
-        Stage::load(self, found)
-    }
-
-    /// `stages/NN-topic`, in order.
-    fn stage_folders(&self) -> Result<Vec<PathBuf>> {
-        let stages = self.root.join("stages");
-        let entries = stages
-            .read_dir()
-            .map_err(|error| Error::at(&stages, error))?;
-        let mut folders: Vec<_> = entries
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .filter(|path| path.join("Cargo.toml").is_file())
-            .collect();
-        folders.sort();
-        Ok(folders)
     }
 }
 

@@ -258,6 +258,20 @@ fn hints_grow_and_solutions_come_back() {
 }
 
 #[test]
+fn a_region_whose_marks_are_gone_is_named() {
+    let miniature = Miniature::new();
+    miniature.replace(SOURCE, "    // ANCHOR: solve-two\n", "");
+    miniature.replace(SOURCE, "    // ANCHOR_END: solve-two\n", "");
+    let said = hint(&miniature.workspace(), "01", "two")
+        .unwrap_err()
+        .to_string();
+    assert!(
+        said.contains("no source has the anchor solve-two"),
+        "{said}"
+    );
+}
+
+#[test]
 fn the_drill_asks_shows_the_points_and_ends() {
     let miniature = Miniature::new();
     let workspace = miniature.workspace();

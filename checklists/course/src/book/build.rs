@@ -6,7 +6,7 @@ use crate::workspace::Workspace;
 use mdbook_driver::MDBook;
 use mdbook_driver::builtin_preprocessors::{IndexPreprocessor, LinkPreprocessor};
 use mdbook_driver::config::Config;
-use mdbook_preprocessor::book::{Book as Chapters, BookItem};
+use mdbook_preprocessor::book::Book as Chapters;
 use mdbook_preprocessor::errors::Result as MdResult;
 use mdbook_preprocessor::{Preprocessor, PreprocessorContext, parse_input};
 use std::io::{Read, Write};
@@ -83,19 +83,4 @@ pub fn preprocess(workspace: &Workspace, input: impl Read, mut output: impl Writ
         .run(&context, book)
         .map_err(|error| Error(format!("{error:#}")))?;
     serde_json::to_writer(&mut output, &book).map_err(Error::new)
-}
-
-/// Files that `SUMMARY.md` names.
-pub(super) fn summary_files(workspace: &Workspace) -> Result<Vec<String>> {
-    let root = workspace.root.join("book");
-    let config = Config::from_disk(root.join("book.toml")).map_err(Error::new)?;
-    let book =
-        MDBook::load_with_config(&root, config).map_err(|error| Error(format!("{error:#}")))?;
-    let paths = book.iter().filter_map(|item| match item {
-        BookItem::Chapter(chapter) => chapter.source_path.clone(),
-        _ => None,
-    });
-    Ok(paths
-        .map(|path| path.to_string_lossy().into_owned())
-        .collect())
 }

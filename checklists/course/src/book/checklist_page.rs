@@ -1,7 +1,7 @@
 //! Checklist pages: what was asked, what is shown and by what, what is open.
 
 use super::Context;
-use super::expand::{escape, test_link};
+use super::links::{escape, test_link};
 use crate::checklist::{Checklist, Item};
 use crate::error::{Error, Result};
 use crate::snapshot::State;

@@ -1,6 +1,6 @@
 //! Directives: `{{#name arguments}}` outside code. mdBook's own (`include` and its like) are left to mdBook.
 
-use super::code::code_ranges;
+use super::markdown::code_ranges;
 use std::ops::Range;
 
 /// One directive in a page.

@@ -1,7 +1,7 @@
 //! Tasks, bugs to find, and interview questions.
 
 use super::Context;
-use super::expand::test_link;
+use super::links::test_link;
 use crate::error::{Error, Result, read};
 use crate::interview::{Question, questions};
 use crate::region::{Region, dedent};

@@ -1,7 +1,7 @@
 //! Figures that come from records, and outputs that come from examples.
 
 use super::Context;
-use super::expand::escape;
+use super::links::escape;
 use crate::error::{Error, Result, read};
 use benches::{Quantity, Record};
 use std::fmt::Write as _;

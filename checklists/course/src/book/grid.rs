@@ -1,7 +1,7 @@
 //! Traces as drawings: one coloured cell a step. Colours come from the page's style sheet, so that they suit light and dark.
 
 use super::Context;
-use super::expand::escape;
+use super::links::escape;
 use crate::error::{Error, Result, read};
 use benches::trace::{Grid, path};
 use std::fmt::Write as _;

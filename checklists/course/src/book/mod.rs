@@ -2,15 +2,17 @@
 
 pub mod build;
 mod checklist_page;
-mod code;
 mod directive;
 mod exercises;
 mod expand;
 mod figures;
 mod grid;
+mod links;
 pub mod lint;
+mod markdown;
 mod page;
 mod plot;
+mod prose;
 pub mod references;
 pub mod serve;
 

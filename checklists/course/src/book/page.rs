@@ -1,6 +1,7 @@
 //! A page as the lint sees it: headings, links, and prose apart from code.
 
-use pulldown_cmark::{CowStr, Event, Options, Parser, Tag, TagEnd};
+use super::markdown::options;
+use pulldown_cmark::{CowStr, Event, Parser, Tag, TagEnd};
 use std::collections::BTreeSet;
 
 /// One page.
@@ -81,41 +82,6 @@ impl Page {
             }
         }
     }
-
-    /// The prose of the source: its text without code, link texts and directives, line by line with line numbers from one.
-    pub fn prose(&self) -> Vec<(usize, String)> {
-        let mut prose = Vec::new();
-        let mut hidden = 0;
-        let without = super::directive::without(&self.source);
-        for (event, range) in Parser::new_ext(&without, options()).into_offset_iter() {
-            match event {
-                Event::Start(Tag::CodeBlock(_) | Tag::Link { .. }) => hidden += 1,
-                Event::End(TagEnd::CodeBlock | TagEnd::Link) => hidden -= 1,
-                Event::Text(text) if hidden == 0 => {
-                    let line = without[..range.start].lines().count().max(1);
-                    prose.push((line, text.into_string()));
-                }
-                // Code parts the words around it; a number before it has no unit after it.
-                Event::Code(_) | Event::SoftBreak | Event::HardBreak => {
-                    prose.push((0, " ".to_owned()))
-                }
-                Event::End(
-                    TagEnd::Paragraph | TagEnd::Item | TagEnd::TableCell | TagEnd::Heading(_),
-                ) => prose.push((0, "\n".to_owned())),
-                _ => {}
-            }
-        }
-        prose
-    }
-}
-
-/// What mdBook reads Markdown with.
-pub(super) fn options() -> Options {
-    Options::ENABLE_TABLES
-        | Options::ENABLE_FOOTNOTES
-        | Options::ENABLE_STRIKETHROUGH
-        | Options::ENABLE_TASKLISTS
-        | Options::ENABLE_HEADING_ATTRIBUTES
 }
 
 /// mdBook's id for a heading: lower case, spaces as hyphens, the rest of what is no letter, digit, `_` or `-` left out.
