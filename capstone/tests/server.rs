@@ -126,6 +126,71 @@ async fn a_thousand_requests_of_which_a_third_leave_free_every_block() {
     assert_eq!(status, 200, "the server goes on");
 }
 
+/// The counters are what clients were told, and every latency is counted once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn counters_are_what_clients_got() {
+    let server = Server::start(&[]);
+    let (mut prompt, mut generated) = (0.0, 0.0);
+    for index in 0..6 {
+        let (status, answer) = server
+            .ask("/v1/chat/completions", &chat(&question(index), 3 + index))
+            .await;
+        assert_eq!(status, 200);
+        let usage = |field: &str| answer["usage"][field].as_f64().expect("a count");
+        prompt += usage("prompt_tokens");
+        generated += usage("completion_tokens");
+    }
+    server.wait_until_idle(Duration::from_secs(5)).await;
+    assert_eq!(server.metric("fastserve_prompt_tokens_total").await, prompt);
+    // A stop token is generated and is not part of the answer.
+    let counted = server.metric("fastserve_generated_tokens_total").await;
+    assert!(
+        (generated..=generated + 6.0).contains(&counted),
+        "{counted}, told {generated}"
+    );
+    for latency in ["queue", "time_to_first_token", "request"] {
+        let name = format!("fastserve_{latency}_seconds_count");
+        assert_eq!(server.metric(&name).await, 6.0, "{name}");
+    }
+    let between = server.metric("fastserve_inter_token_seconds_count").await;
+    assert!(
+        (generated - 6.0..=counted).contains(&between),
+        "{between} gaps of {generated} tokens"
+    );
+}
+
+/// The gauges of the cache while a sequence holds blocks, and after it left its content behind.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn gauges_follow_the_blocks() {
+    let server = Server::start(&[]);
+    let total = server.metric("fastserve_kv_blocks_total").await;
+    assert!(total > 0.0);
+    assert_eq!(server.metric("fastserve_kv_blocks_in_use").await, 0.0);
+    let mut body = chat(&question(1), 400);
+    body["stream"] = json!(true);
+    body["ignore_eos"] = json!(true);
+    let response = server
+        .post("/v1/chat/completions", &body)
+        .send()
+        .await
+        .expect("an answer");
+    let mut bytes = response.bytes_stream();
+    for _ in 0..40 {
+        bytes.next().await.expect("more").expect("a piece");
+    }
+    let held = server.metric("fastserve_kv_blocks_in_use").await;
+    // 40 tokens behind a prompt of a dozen, in blocks of at most 16.
+    assert!((3.0..total).contains(&held), "{held} blocks are held");
+    assert_eq!(server.metric("fastserve_requests_running").await, 1.0);
+    drop(bytes);
+    server.wait_until_idle(Duration::from_secs(5)).await;
+    let cached = server.metric("fastserve_kv_blocks_cached").await;
+    assert!(
+        (2.0..total).contains(&cached),
+        "{cached} blocks keep their content"
+    );
+}
+
 /// Each bad request gets a 4xx that names what is wrong, and the server goes on.
 #[tokio::test]
 async fn bad_requests_are_told_what_is_wrong() {

@@ -2,7 +2,9 @@
 
 mod common;
 
-use common::{Script, chat, completion, eventually, serve, start};
+use common::{
+    Script, chat, completion, eventually, serve, start, with_hanging_engine, without_engine,
+};
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 use serving::{Drained, Limits};
@@ -153,6 +155,35 @@ async fn draining_has_an_end() {
         server.cancelled.load(Ordering::Acquire) == 1
     })
     .await;
+}
+
+#[tokio::test]
+async fn health_tells_of_an_engine_that_is_gone() {
+    let server = without_engine().await;
+    for path in ["/health", "/ready"] {
+        assert_eq!(server.get(path).await.status(), 503, "{path}");
+    }
+    let response = server.post("/v1/completions", &completion(json!({}))).await;
+    assert_eq!(response.status(), 503);
+    assert_eq!(code(&response.json().await.unwrap()), "engine_stopped");
+}
+
+/// An engine that is busy and has not begun a step for too long hangs; an idle one may rest as long as it likes.
+#[tokio::test]
+async fn health_tells_of_an_engine_that_hangs() {
+    let limits = Limits {
+        step_time: Duration::from_millis(100),
+        ..Limits::default()
+    };
+    let server = with_hanging_engine(limits).await;
+    tokio::time::sleep(2 * limits.step_time).await;
+    assert_eq!(server.get("/health").await.status(), 200, "it is idle");
+    let request = server.client.post(format!("{}/v1/completions", server.url));
+    let _asked = tokio::spawn(request.json(&completion(json!({}))).send());
+    tokio::time::sleep(5 * limits.step_time).await;
+    let response = server.get("/health").await;
+    assert_eq!(response.status(), 503);
+    assert_eq!(code(&response.json().await.unwrap()), "engine_stopped");
 }
 
 #[tokio::test]

@@ -8,8 +8,8 @@ use attention_variants::hf::Source;
 use decoding::{Logprobs, SamplingParams};
 use serde_json::{Map, Value, json};
 use serving::engine::{
-    EngineEvent, EngineFailure, EngineInbox, EngineRequest, FinishReason, GenerationRequest,
-    engine_channel,
+    EngineEvent, EngineFailure, EngineHandle, EngineInbox, EngineRequest, FinishReason,
+    GenerationRequest, engine_channel,
 };
 use serving::metrics::Metrics;
 use serving::{App, Drained, Limits, ServedModel};
@@ -82,6 +82,39 @@ pub async fn start(script: Script, limits: Limits, max_queue: usize) -> Server {
     let prompts: Arc<std::sync::Mutex<Vec<Vec<u32>>>> = Arc::default();
     let (counter, seen) = (Arc::clone(&cancelled), Arc::clone(&prompts));
     std::thread::spawn(move || engine(inbox, script, counter, seen));
+    let server = listen(limits, handle, cancelled, prompts).await;
+    eventually("ready", || server.app.engine.is_ready()).await;
+    server
+}
+
+/// Starts a server whose engine is gone.
+pub async fn without_engine() -> Server {
+    let (handle, inbox) = engine_channel(4, Arc::new(Metrics::default()));
+    inbox.set_ready();
+    drop(inbox);
+    listen(Limits::default(), handle, Arc::default(), Arc::default()).await
+}
+
+/// Starts a server whose engine took a request and never came back from its step.
+pub async fn with_hanging_engine(limits: Limits) -> Server {
+    let (handle, mut inbox) = engine_channel(4, Arc::new(Metrics::default()));
+    std::thread::spawn(move || {
+        inbox.set_ready();
+        let held = inbox.wait();
+        std::thread::sleep(Duration::from_secs(600));
+        drop(held);
+    });
+    let server = listen(limits, handle, Arc::default(), Arc::default()).await;
+    eventually("ready", || server.app.engine.is_ready()).await;
+    server
+}
+
+async fn listen(
+    limits: Limits,
+    handle: EngineHandle,
+    cancelled: Arc<AtomicUsize>,
+    prompts: Arc<std::sync::Mutex<Vec<Vec<u32>>>>,
+) -> Server {
     let app = App::new(model(), limits, handle, "<title>page</title>", "0.0.0");
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -89,7 +122,7 @@ pub async fn start(script: Script, limits: Limits, max_queue: usize) -> Server {
     let ended = tokio::spawn(serving::run(listener, Arc::clone(&app), async {
         let _ = stopped.await;
     }));
-    let server = Server {
+    Server {
         url,
         app,
         cancelled,
@@ -97,9 +130,7 @@ pub async fn start(script: Script, limits: Limits, max_queue: usize) -> Server {
         stop: Some(stop),
         ended,
         client: reqwest::Client::new(),
-    };
-    eventually("ready", || server.app.engine.is_ready()).await;
-    server
+    }
 }
 
 /// Starts a server with defaults.
