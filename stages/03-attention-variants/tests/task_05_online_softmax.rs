@@ -103,6 +103,23 @@ fn what_is_masked_weighs_nothing() {
     assert_eq!((run, softmax.sum), ([0.0; 3], 0.0));
 }
 
+/// A broken score must be seen in the end, wherever it stands; `f32::max` alone would pass it over.
+#[test]
+fn what_is_not_a_number_is_not_hidden() {
+    const MASKED: f32 = f32::NEG_INFINITY;
+    let mixed = [1.0, 2.0, 3.0, 4.0];
+    for first in [[f32::NAN, f32::NAN], [f32::NAN, MASKED], [f32::NAN, 0.5]] {
+        assert!(
+            online(&[&first, &[0.5, 0.5]], &mixed).0.is_nan(),
+            "{first:?} first"
+        );
+        assert!(
+            online(&[&[0.5, 0.5], &first], &mixed).0.is_nan(),
+            "{first:?} last"
+        );
+    }
+}
+
 #[test]
 fn random_cuts_agree() {
     let mut rng = rng();

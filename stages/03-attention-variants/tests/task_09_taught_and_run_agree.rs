@@ -69,3 +69,48 @@ fn paged_attention_is_attention() {
         assert_close(out.values(), &want, 2e-6, &format!("{shape:?}"));
     }
 }
+
+/// Keys that are no numbers poison what reads them, even if they fill the first positions that are scored together.
+#[test]
+fn what_is_not_a_number_is_not_hidden() {
+    let rng = &mut rng();
+    let (len, dim) = (40, 8);
+    let positions: Vec<u32> = (0..len as u32).collect();
+    for poisoned in [0..16, 16..32, 39..40] {
+        let mut cpu = Cpu::default();
+        let mut kv = cpu.kv(len / 4, 4, dim, dim);
+        kv.keys.copy_from_slice(&values(rng, len * dim));
+        kv.values.copy_from_slice(&values(rng, len * dim));
+        kv.keys[poisoned.start * dim..poisoned.end * dim].fill(f32::NAN);
+        let table: Vec<u32> = (0..len as u32 / 4).collect();
+        cpu.begin(&StepInputs {
+            tokens: &positions,
+            positions: &positions,
+            slots: &positions,
+            query_starts: &[0, len as u32],
+            block_tables: &table,
+            blocks_per_sequence: table.len(),
+            block_copies: &[],
+        });
+        let mut queries = HostTensor::new(len, dim);
+        queries.resize(len).copy_from_slice(&values(rng, len * dim));
+        let mut out = HostTensor::new(len, dim);
+        let shape = AttentionShape {
+            heads: 1,
+            kv_heads: 1,
+            key_dim: dim,
+            value_dim: dim,
+            scale: 0.3,
+            window: None,
+        };
+        cpu.attend(&mut out, &queries, &kv, &shape);
+        for (position, row) in out.values().chunks(dim).enumerate() {
+            let reads_poison = position >= poisoned.start;
+            assert_eq!(
+                row.iter().all(|x| x.is_nan()),
+                reads_poison,
+                "position {position} of {poisoned:?}"
+            );
+        }
+    }
+}

@@ -28,7 +28,8 @@ impl OnlineSoftmax {
     pub fn absorb(&mut self, scores: &mut [f32]) -> f32 {
         // ANCHOR: solve-online-softmax
         let max = scores.iter().copied().fold(self.max, f32::max);
-        if max == f32::NEG_INFINITY {
+        // The maximum passes NaN over; what is not a number must not be taken for masked.
+        if max == f32::NEG_INFINITY && !scores.iter().any(|score| score.is_nan()) {
             scores.fill(0.0);
             return 1.0; // nothing has been seen yet, and minus infinity less itself is no number
         }

@@ -2,7 +2,7 @@
 //!
 //! The softmax is computed online ([`OnlineSoftmax`]) over runs of at most [`RUN`] positions that begin at multiples of
 //! it, so a query's result depends on its own sequence alone and not on how a prompt was cut into chunks. The query heads of a
-//! group share each run's keys and values while these are in the first-level cache.
+//! group follow one another, each over the whole context: what keys and values they share is what a cache still holds of them.
 
 use super::SharedMut;
 use super::simd::{Isa, Kernel, Simd};
