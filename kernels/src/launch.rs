@@ -1,0 +1,313 @@
+//! A kernel on a GPU: loaded once, launched with arguments by name.
+
+use crate::device::{Buffer, Device, check};
+use crate::error::{Error, Result};
+use crate::expression::Values;
+use crate::metadata::{Map, Metadata};
+use crate::nvrtc::Cubin;
+use crate::source::Source;
+use cudarc::driver::{result, sys};
+use std::collections::BTreeMap;
+use std::ffi::{CString, c_void};
+
+/// A kernel that the driver has loaded.
+pub struct Kernel {
+    metadata: Metadata,
+    values: Values,
+    threads: u32,
+    cluster: u32,
+    smem: u32,
+    module: sys::CUmodule,
+    function: sys::CUfunction,
+    stream: sys::CUstream,
+}
+
+/// Arguments by the names that the metadata gives them. Integers are also what grid and map sizes are computed from.
+#[derive(Debug, Clone, Default)]
+pub struct Arguments {
+    pointers: BTreeMap<String, u64>,
+    integers: Values,
+    floats: BTreeMap<String, f32>,
+}
+
+/// A launch whose grid, tensor maps and arguments are worked out: launching it again costs one driver call.
+pub struct Launch<'a> {
+    kernel: &'a Kernel,
+    grid: [u32; 3],
+    slots: Vec<Slot>,
+}
+
+/// One kernel parameter. A tensor map is 128 bytes, aligned to 64.
+#[repr(C, align(64))]
+#[derive(Clone, Copy)]
+struct Slot([u64; 16]);
+
+impl Arguments {
+    /// Sets a pointer: the start of a buffer.
+    pub fn buffer(self, name: &str, buffer: &Buffer) -> Self {
+        self.address(name, buffer.address())
+    }
+
+    /// Sets a pointer to any address on the GPU.
+    pub fn address(mut self, name: &str, address: u64) -> Self {
+        self.pointers.insert(name.to_owned(), address);
+        self
+    }
+
+    /// Sets an integer.
+    pub fn integer(mut self, name: &str, value: usize) -> Self {
+        self.integers.insert(name.to_owned(), value as i64);
+        self
+    }
+
+    /// Sets a float.
+    pub fn float(mut self, name: &str, value: f32) -> Self {
+        self.floats.insert(name.to_owned(), value);
+        self
+    }
+}
+
+impl Kernel {
+    /// Compiles the kernel in `path` with `changes` to its parameters for the device, and loads it.
+    ///
+    /// # Errors
+    /// If it does not compile, or the device lacks what its metadata asks for.
+    pub fn load(device: &Device, path: &str, changes: &Values) -> Result<Self> {
+        let source = Source::load(path, changes)?;
+        let cubin = Cubin::of(&source, &device.arch())?;
+        let (threads, cluster, smem) = source.metadata.block(&source.values)?;
+        let entry = CString::new(source.metadata.entry.as_str()).expect("a name has no zero byte");
+        // SAFETY: the image is a cubin for this device; the function is in it.
+        let (module, function) = unsafe {
+            let module = check(
+                "cuModuleLoadData",
+                result::module::load_data(cubin.image.as_ptr().cast()),
+            )?;
+            (
+                module,
+                check(
+                    "cuModuleGetFunction",
+                    result::module::get_function(module, entry),
+                )?,
+            )
+        };
+        let attribute = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+        // SAFETY: the function was just loaded.
+        check("cuFuncSetAttribute", unsafe {
+            result::function::set_function_attribute(function, attribute, smem as i32)
+        })?;
+        let mut values = source.values;
+        values.insert("SMS".to_owned(), device.multiprocessors());
+        Ok(Self {
+            metadata: source.metadata,
+            values,
+            threads,
+            cluster,
+            smem,
+            module,
+            function,
+            stream: device.stream(),
+        })
+    }
+
+    /// The value of a parameter.
+    pub fn parameter(&self, name: &str) -> Option<i64> {
+        self.values.get(name).copied()
+    }
+
+    /// Works out a launch with these arguments.
+    ///
+    /// # Errors
+    /// If an argument is missing or a tensor map does not fit what the hardware takes.
+    pub fn prepare(&self, arguments: &Arguments) -> Result<Launch<'_>> {
+        let mut values = self.values.clone();
+        values.extend(arguments.integers.clone());
+        let slots = self
+            .metadata
+            .args
+            .iter()
+            .map(|name| self.slot(name, arguments, &values));
+        Ok(Launch {
+            kernel: self,
+            grid: self.metadata.blocks(&values)?,
+            slots: slots.collect::<Result<_>>()?,
+        })
+    }
+
+    fn slot(&self, name: &str, arguments: &Arguments, values: &Values) -> Result<Slot> {
+        let missing = |what: &str| Error::Launch {
+            path: self.metadata.path.clone(),
+            why: format!("no {what} was given for `{name}`"),
+        };
+        let mut slot = Slot([0; 16]);
+        if let Some(map) = self.metadata.maps.get(name) {
+            let address = *arguments
+                .pointers
+                .get(name)
+                .ok_or_else(|| missing("buffer"))?;
+            let encoded = self.encode(name, map, address, values)?;
+            slot.0.copy_from_slice(&encoded.opaque);
+        } else if let Some(address) = arguments.pointers.get(name) {
+            slot.0[0] = *address;
+        } else if let Some(value) = arguments.floats.get(name) {
+            slot.0[0] = u64::from(value.to_bits());
+        } else {
+            let value = arguments
+                .integers
+                .get(name)
+                .ok_or_else(|| missing("value"))?;
+            slot.0[0] = *value as u64;
+        }
+        Ok(slot)
+    }
+
+    /// A tensor map with the 128-byte swizzle (16-byte column XOR row, over 8 rows of 128 bytes), zeros beyond the array's edges,
+    /// and sectors of 256 bytes fetched into L2.
+    fn encode(
+        &self,
+        name: &str,
+        map: &Map,
+        address: u64,
+        values: &Values,
+    ) -> Result<sys::CUtensorMap> {
+        use sys::CUtensorMapDataType as Type;
+        let refuse = |why: String| Error::Launch {
+            path: self.metadata.path.clone(),
+            why: format!("tensor map {name}: {why}"),
+        };
+        let (element, bytes) = match map.element.as_str() {
+            "bf16" => (Type::CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 2),
+            "f16" => (Type::CU_TENSOR_MAP_DATA_TYPE_FLOAT16, 2),
+            "f32" => (Type::CU_TENSOR_MAP_DATA_TYPE_FLOAT32, 4),
+            "u8" => (Type::CU_TENSOR_MAP_DATA_TYPE_UINT8, 1),
+            other => return Err(refuse(format!("{other} is no element type"))),
+        };
+        let size = |text: &String| crate::expression::evaluate(text, values);
+        // The hardware counts dimensions from the innermost.
+        let shape = map
+            .shape
+            .iter()
+            .rev()
+            .map(|text| size(text).map(|n| n as u64))
+            .collect::<Result<Vec<_>>>()?;
+        let tile = map
+            .tile
+            .iter()
+            .rev()
+            .map(|text| size(text).map(|n| n as u32))
+            .collect::<Result<Vec<_>>>()?;
+        let mut strides = Vec::new();
+        for size in &shape[..shape.len() - 1] {
+            strides.push(strides.last().copied().unwrap_or(bytes) * size);
+        }
+        if let Some(stride) = strides.iter().find(|stride| **stride % 16 != 0) {
+            return Err(refuse(format!(
+                "rows of {stride} bytes are no multiple of 16"
+            )));
+        }
+        let ones = vec![1_u32; shape.len()];
+        let mut encoded = sys::CUtensorMap { opaque: [0; 16] };
+        // SAFETY: all arrays have `shape.len()` entries, one less for the strides.
+        let outcome = unsafe {
+            sys::cuTensorMapEncodeTiled(
+                &mut encoded,
+                element,
+                shape.len() as u32,
+                address as *mut c_void,
+                shape.as_ptr(),
+                strides.as_ptr(),
+                tile.as_ptr(),
+                ones.as_ptr(),
+                sys::CUtensorMapInterleave::CU_TENSOR_MAP_INTERLEAVE_NONE,
+                sys::CUtensorMapSwizzle::CU_TENSOR_MAP_SWIZZLE_128B,
+                sys::CUtensorMapL2promotion::CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
+                sys::CUtensorMapFloatOOBfill::CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE,
+            )
+        };
+        match outcome.result() {
+            Ok(()) => Ok(encoded),
+            Err(error) => Err(refuse(format!(
+                "{error:?} for shape {shape:?}, box {tile:?}"
+            ))),
+        }
+    }
+}
+
+impl Launch<'_> {
+    /// Blocks along x, y and z.
+    pub fn grid(&self) -> [u32; 3] {
+        self.grid
+    }
+
+    /// Puts the launch on the stream.
+    ///
+    /// # Errors
+    /// If the driver refuses it.
+    pub fn run(&self) -> Result<()> {
+        let mut attributes = Vec::new();
+        if self.kernel.cluster > 1 {
+            let (x, y, z) = (self.kernel.cluster, 1, 1);
+            attributes.push(attribute(
+                sys::CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION,
+                |value| {
+                    value.clusterDim = sys::CUlaunchAttributeValue_union__bindgen_ty_1 { x, y, z };
+                },
+            ));
+        }
+        if self.kernel.metadata.pdl {
+            attributes.push(attribute(
+                sys::CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION,
+                |value| {
+                    value.programmaticStreamSerializationAllowed = 1;
+                },
+            ));
+        }
+        let config = sys::CUlaunchConfig {
+            gridDimX: self.grid[0],
+            gridDimY: self.grid[1],
+            gridDimZ: self.grid[2],
+            blockDimX: self.kernel.threads,
+            blockDimY: 1,
+            blockDimZ: 1,
+            sharedMemBytes: self.kernel.smem,
+            hStream: self.kernel.stream,
+            attrs: attributes.as_mut_ptr(),
+            numAttrs: attributes.len() as u32,
+        };
+        let mut pointers: Vec<*mut c_void> = self
+            .slots
+            .iter()
+            .map(|slot| std::ptr::from_ref(slot) as *mut c_void)
+            .collect();
+        // SAFETY: one pointer a parameter, each to at least as many bytes as the parameter has.
+        let outcome = unsafe {
+            sys::cuLaunchKernelEx(
+                &config,
+                self.kernel.function,
+                pointers.as_mut_ptr(),
+                std::ptr::null_mut(),
+            )
+        };
+        check("cuLaunchKernelEx", outcome.result())
+    }
+}
+
+fn attribute(
+    id: sys::CUlaunchAttributeID,
+    set: impl FnOnce(&mut sys::CUlaunchAttributeValue_union),
+) -> sys::CUlaunchAttribute {
+    let mut value = sys::CUlaunchAttributeValue_union { pad: [0; 64] };
+    set(&mut value);
+    sys::CUlaunchAttribute {
+        id,
+        pad: [0; 4],
+        value,
+    }
+}
+
+impl Drop for Kernel {
+    fn drop(&mut self) {
+        // SAFETY: loaded here, unloaded once.
+        let _ = unsafe { result::module::unload(self.module) };
+    }
+}

@@ -1,0 +1,22 @@
+//! WaveBoost's GPU kernels, and the thin layer between them and a GPU.
+//!
+//! The kernels lie beside this crate's `src/`, by operation, one step of a ladder a file. Each file says once, in `//@` lines, how it
+//! is compiled and launched ([`Metadata`]). [`Source`] puts a file, its headers and its parameters together; [`Cubin`] compiles it with
+//! NVRTC, keeps the compiler's log and caches the result; [`Kernel`] loads it and launches it with arguments by name. Nothing here
+//! needs CUDA to be built: the libraries are found when they are first used, and what is missing is said in a sentence.
+
+mod device;
+mod error;
+mod expression;
+mod launch;
+mod metadata;
+mod nvrtc;
+mod source;
+
+pub use device::{Buffer, Device, Event, Graph, Plain};
+pub use error::{Error, Result};
+pub use expression::{Values, evaluate};
+pub use launch::{Arguments, Kernel, Launch};
+pub use metadata::{Map, Metadata};
+pub use nvrtc::{Cubin, Resources, version as nvrtc_version};
+pub use source::{Source, read, sources};
