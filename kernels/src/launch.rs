@@ -9,9 +9,13 @@ use crate::source::Source;
 use cudarc::driver::{result, sys};
 use std::collections::BTreeMap;
 use std::ffi::{CString, c_void};
+use std::rc::Rc;
 
 /// A kernel that the driver has loaded.
-pub struct Kernel {
+#[derive(Clone)]
+pub struct Kernel(Rc<Loaded>);
+
+struct Loaded {
     metadata: Metadata,
     values: Values,
     threads: u32,
@@ -31,8 +35,8 @@ pub struct Arguments {
 }
 
 /// A launch whose grid, tensor maps and arguments are worked out: launching it again costs one driver call.
-pub struct Launch<'a> {
-    kernel: &'a Kernel,
+pub struct Launch {
+    kernel: Rc<Loaded>,
     grid: [u32; 3],
     slots: Vec<Slot>,
 }
@@ -98,7 +102,7 @@ impl Kernel {
         })?;
         let mut values = source.values;
         values.insert("SMS".to_owned(), device.multiprocessors());
-        Ok(Self {
+        Ok(Self(Rc::new(Loaded {
             metadata: source.metadata,
             values,
             threads,
@@ -107,33 +111,36 @@ impl Kernel {
             module,
             function,
             stream: device.stream(),
-        })
+        })))
     }
 
     /// The value of a parameter.
     pub fn parameter(&self, name: &str) -> Option<i64> {
-        self.values.get(name).copied()
+        self.0.values.get(name).copied()
     }
 
     /// Works out a launch with these arguments.
     ///
     /// # Errors
     /// If an argument is missing or a tensor map does not fit what the hardware takes.
-    pub fn prepare(&self, arguments: &Arguments) -> Result<Launch<'_>> {
-        let mut values = self.values.clone();
+    pub fn prepare(&self, arguments: &Arguments) -> Result<Launch> {
+        let mut values = self.0.values.clone();
         values.extend(arguments.integers.clone());
         let slots = self
+            .0
             .metadata
             .args
             .iter()
-            .map(|name| self.slot(name, arguments, &values));
+            .map(|name| self.0.slot(name, arguments, &values));
         Ok(Launch {
-            kernel: self,
-            grid: self.metadata.blocks(&values)?,
+            kernel: Rc::clone(&self.0),
+            grid: self.0.metadata.blocks(&values)?,
             slots: slots.collect::<Result<_>>()?,
         })
     }
+}
 
+impl Loaded {
     fn slot(&self, name: &str, arguments: &Arguments, values: &Values) -> Result<Slot> {
         let missing = |what: &str| Error::Launch {
             path: self.metadata.path.clone(),
@@ -233,7 +240,7 @@ impl Kernel {
     }
 }
 
-impl Launch<'_> {
+impl Launch {
     /// Blocks along x, y and z.
     pub fn grid(&self) -> [u32; 3] {
         self.grid
@@ -305,7 +312,7 @@ fn attribute(
     }
 }
 
-impl Drop for Kernel {
+impl Drop for Loaded {
     fn drop(&mut self) {
         // SAFETY: loaded here, unloaded once.
         let _ = unsafe { result::module::unload(self.module) };

@@ -1,0 +1,86 @@
+// Which k-steps of which tiles a worker does, and how workers that share a tile add up (stream-K: Osama et al. 2023, arXiv 2301.03598).
+//
+// The first `whole` tiles go round the workers, a tile each. The k-steps of the tiles beyond them, laid end to end, are cut into equal
+// ranges, one a worker, so that the last wave is as full as the others. Where a cut falls within a tile, the worker that has its end owns
+// it: the others leave f32 sums in the workspace and raise a flag; the owner waits, adds, and stores. A worker goes through its range
+// from the end, so what others wait for is done first; and owners only wait for workers of lower number, which the hardware started
+// before them: no deadlock even when not all workers fit on the machine at once. Sums are added in a fixed order: results repeat.
+#pragma once
+#include "sm90.h"
+
+struct Schedule {
+    int ksteps, worker, workers;  // k-steps of a tile; this worker and how many there are
+    int whole;                    // tiles that are not shared
+    int share, longer;            // steps of a worker's range; how many workers have one more
+    int low, position;            // what is left of the shared range: k-steps [low, position)
+    int next_whole;
+    int tile, k, k_end;  // the present segment: k-steps [k, k_end) of `tile`
+
+    METHOD Schedule(int tiles, int whole, int ksteps, int worker, int workers)
+        : ksteps(ksteps), worker(worker), workers(workers), whole(whole), next_whole(worker) {
+        share = (tiles - whole) * ksteps / workers;
+        longer = (tiles - whole) * ksteps % workers;
+        low = start(worker);
+        position = start(worker + 1);
+    }
+    // Where worker w's range begins: the first ranges are a step longer where the cut does not come out even.
+    METHOD int start(int w) const { return w * share + min(w, longer); }
+
+    // Moves to the next segment.
+    METHOD bool next() {
+        if (position > low) {
+            int shared_tile = (position - 1) / ksteps, first = shared_tile * ksteps;
+            tile = whole + shared_tile;
+            k_end = position - first;
+            k = max(low - first, 0);
+            position = first + k;
+            return true;
+        }
+        if (next_whole >= whole) return false;
+        tile = next_whole;
+        next_whole += workers;
+        k = 0;
+        k_end = ksteps;
+        return true;
+    }
+    // The first worker that shares the present tile.
+    METHOD int first_sharer() const {
+        int first = (tile - whole) * ksteps, w = worker;
+        while (w > 0 && start(w) > first) --w;
+        return w;
+    }
+};
+
+// Tiles in groups of `group` along p, p fastest within a group: what runs at the same time shares operands in L2.
+DEVICE void tile_place(int tile, int tiles_p, int tiles_q, int group, int& p, int& q) {
+    int of_group = tile / (group * tiles_q), within = tile % (group * tiles_q);
+    int size = min(group, tiles_p - of_group * group);
+    p = of_group * group + within % size;
+    q = within / size;
+}
+
+// Leaves a warpgroup's sums for the owner. `slot` holds COUNT * 128 values, `flag` is this warpgroup's.
+template <int COUNT, typename T> DEVICE void leave_sums(const T (&sums)[COUNT], T* slot, int* flag, int thread, int barrier) {
+#pragma unroll
+    for (int i = 0; i < COUNT; i += 4) {
+        struct alignas(16) Four { T v[4]; } four = {{sums[i], sums[i + 1], sums[i + 2], sums[i + 3]}};
+        *reinterpret_cast<Four*>(slot + (i * 128 + thread * 4)) = four;
+    }
+    __threadfence();
+    named_barrier(barrier, 128);
+    if (thread == 0) asm volatile("st.release.gpu.global.s32 [%0], 1;" ::"l"(flag) : "memory");
+}
+
+// Adds what another worker left, and lowers its flag for the next launch.
+template <int COUNT, typename T> DEVICE void add_sums(T (&sums)[COUNT], const T* slot, int* flag, int thread, int barrier) {
+    int raised = 0;
+    while (!raised) asm volatile("ld.acquire.gpu.global.s32 %0, [%1];" : "=r"(raised) : "l"(flag) : "memory");
+    named_barrier(barrier, 128);
+    if (thread == 0) *flag = 0;
+#pragma unroll
+    for (int i = 0; i < COUNT; i += 4) {
+        struct alignas(16) Four { T v[4]; } four = *reinterpret_cast<const Four*>(slot + (i * 128 + thread * 4));
+#pragma unroll
+        for (int j = 0; j < 4; ++j) sums[i + j] += four.v[j];
+    }
+}

@@ -1,0 +1,95 @@
+//! The configurations that the last step of the ladder, `kernels/gemm/k17_stream_k.cu`, is compiled in.
+
+use crate::problem::Element;
+use kernels::Values;
+
+/// Sizes of a tile and of the ring that feeds it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Config {
+    /// Whether weights take the 64 rows of the tensor core's instruction and tokens its columns: for few tokens.
+    pub swap: bool,
+    /// Rows of the tall operand in a block's tile.
+    pub bp: usize,
+    /// Rows of the other operand in a tile.
+    pub bq: usize,
+    /// 128-byte columns of k in a stage of the ring.
+    pub ks: usize,
+    /// Stages of the ring.
+    pub stages: usize,
+    /// Blocks of a cluster; they lie side by side along the tall operand and share the other one's tile.
+    pub cluster: usize,
+}
+
+const fn config(
+    swap: bool,
+    bp: usize,
+    bq: usize,
+    ks: usize,
+    stages: usize,
+    cluster: usize,
+) -> Config {
+    Config {
+        swap,
+        bp,
+        bq,
+        ks,
+        stages,
+        cluster,
+    }
+}
+
+/// All configurations that [`plan`](crate::plan) chooses from.
+pub const CONFIGS: &[Config] = &[
+    config(true, 128, 8, 2, 6, 1),
+    config(true, 128, 16, 2, 5, 1),
+    config(true, 256, 16, 1, 6, 1),
+    config(true, 128, 32, 2, 5, 1),
+    config(true, 256, 32, 1, 5, 1),
+    config(true, 256, 32, 1, 5, 2),
+    config(true, 128, 64, 2, 4, 1),
+    config(true, 256, 64, 1, 5, 1),
+    config(true, 256, 64, 1, 5, 2),
+    config(true, 128, 128, 1, 6, 1),
+    config(true, 128, 128, 1, 6, 2),
+    config(true, 256, 128, 1, 4, 1),
+    config(true, 256, 128, 1, 4, 2),
+    config(true, 128, 256, 1, 4, 1),
+    config(true, 128, 256, 1, 4, 2),
+    config(false, 128, 128, 1, 6, 1),
+    config(false, 128, 128, 1, 6, 2),
+    config(false, 256, 128, 1, 4, 1),
+    config(false, 256, 128, 1, 4, 2),
+    config(false, 128, 192, 1, 5, 2),
+    config(false, 128, 256, 1, 4, 1),
+    config(false, 128, 256, 1, 4, 2),
+];
+
+impl Config {
+    /// Columns of C that one store of the epilogue covers.
+    pub fn store_columns(&self) -> usize {
+        if self.swap { self.bq.min(64) } else { 64 }
+    }
+
+    /// Shared memory of a block in bytes, as the kernel's metadata has it.
+    pub fn shared_memory(&self) -> usize {
+        2048 + self.stages * (self.bp + self.bq) * self.ks * 128 + 256 * self.store_columns() * 2
+    }
+
+    /// The kernel's parameters.
+    pub fn parameters(&self, element: Element) -> Values {
+        let set = [
+            ("BP", self.bp),
+            ("BQ", self.bq),
+            ("KS", self.ks),
+            ("STAGES", self.stages),
+            ("CL", self.cluster),
+            ("SWAP", usize::from(self.swap)),
+            ("CQ", self.store_columns()),
+            ("EB", element.bytes()),
+        ];
+        let set = set.map(|(name, value)| (name.to_owned(), value as i64));
+        let mut values = Values::from(set);
+        values.insert("TYPE".to_owned(), element.code());
+        values
+    }
+}

@@ -1,0 +1,108 @@
+//! Launching a plan.
+
+use crate::plan::Plan;
+use crate::problem::{Element, Problem};
+use kernels::{Arguments, Buffer, Device, Kernel, Launch, Result};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+/// The kernels of one device, compiled when they are first asked for, and the workspace that they share.
+pub struct Gemm {
+    device: Device,
+    kernels: RefCell<BTreeMap<(Element, crate::Config), Kernel>>,
+    sums: Buffer,
+    flags: Buffer,
+}
+
+/// The operands on the device, row-major.
+pub struct Operands<'a> {
+    /// `A[m, k]`: tokens.
+    pub a: &'a Buffer,
+    /// `B[n, k]`: weights.
+    pub b: &'a Buffer,
+    /// `C[m, n]` in bf16.
+    pub c: &'a Buffer,
+    /// Factor of the product: both scales of e4m3 operands.
+    pub alpha: f32,
+    /// Scales of the rows of A and of B for int8, f32.
+    pub scales: Option<(&'a Buffer, &'a Buffer)>,
+}
+
+impl Gemm {
+    /// Prepares for `device`.
+    ///
+    /// # Errors
+    /// If the workspace cannot be had.
+    pub fn new(device: &Device) -> Result<Self> {
+        let sms = device.multiprocessors() as usize;
+        // A block's sums are 128 x 256 or 256 x 128 in 32 bits; a flag for each of its blocks of 64 rows.
+        let sums = device.allocate(sms * 128 * 256 * 4)?;
+        let flags = device.allocate(sms * 4 * 4)?;
+        device.fill(&flags, 0)?;
+        Ok(Self {
+            device: device.clone(),
+            kernels: RefCell::default(),
+            sums,
+            flags,
+        })
+    }
+
+    /// Works out the launch of `plan`.
+    ///
+    /// # Errors
+    /// If the kernel does not compile, or the arrays do not suit TMA.
+    pub fn prepare(
+        &self,
+        problem: &Problem,
+        plan: &Plan,
+        operands: &Operands<'_>,
+    ) -> Result<Launch> {
+        let kernel = self.kernel(problem.element, plan)?;
+        let Problem { m, n, k, .. } = *problem;
+        let (a, b) = (operands.a.address(), operands.b.address());
+        let (scale_a, scale_b) = operands
+            .scales
+            .map_or((0, 0), |(a, b)| (a.address(), b.address()));
+        let tall = |first, second| {
+            if plan.config.swap {
+                (second, first)
+            } else {
+                (first, second)
+            }
+        };
+        let ((p, q), (rows_p, rows_q)) =
+            (tall(a, b), if plan.config.swap { (n, m) } else { (m, n) });
+        let (scale_p, scale_q) = tall(scale_a, scale_b);
+        let arguments = Arguments::default()
+            .address("p", p)
+            .address("q", q)
+            .buffer("c", operands.c)
+            .buffer("sums", &self.sums)
+            .buffer("flags", &self.flags)
+            .address("scale_p", scale_p)
+            .address("scale_q", scale_q)
+            .float("alpha", operands.alpha)
+            .integer("P", rows_p)
+            .integer("Q", rows_q)
+            .integer("K", k)
+            .integer("ROWS", m)
+            .integer("COLS", n)
+            .integer("WHOLE", plan.whole)
+            .integer("WORKERS", plan.workers);
+        kernel.prepare(&arguments)
+    }
+
+    fn kernel(&self, element: Element, plan: &Plan) -> Result<Kernel> {
+        let key = (element, plan.config);
+        if let Some(kernel) = self.kernels.borrow().get(&key) {
+            return Ok(kernel.clone());
+        }
+        let kernel = Kernel::load(
+            &self.device,
+            "gemm/k17_stream_k.cu",
+            &plan.config.parameters(element),
+        )?;
+        self.kernels.borrow_mut().insert(key, kernel.clone());
+        Ok(kernel)
+    }
+}
