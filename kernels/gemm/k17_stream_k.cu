@@ -7,11 +7,11 @@
 // Should gain: at 16 to 256 tokens, the idle part of the last wave (up to half), and the memory system's idle time between two launches.
 //@ entry: gemm_stream_k
 //@ arch: sm_90a
-//@ param: BP=128 BQ=256 KS=1 STAGES=4 CL=2 SWAP=0 CQ=64 GROUP=8 TYPE=0 EB=2
+//@ param: BP=128 BQ=256 KS=1 STAGES=4 CL=2 SWAP=0 CQ=64 GROUP=8 HINTS=0 TYPE=0 EB=2
 //@ variant: tokens8 BQ=8 CQ=8 KS=2 STAGES=6 CL=1 SWAP=1
 //@ variant: tokens16 BQ=16 CQ=16 KS=2 STAGES=6 CL=1 SWAP=1
 //@ variant: tokens32 BP=256 BQ=32 CQ=32 STAGES=5 CL=1 SWAP=1
-//@ variant: tokens64 BP=256 BQ=64 STAGES=5 SWAP=1
+//@ variant: tokens64 BP=256 BQ=64 SWAP=1
 //@ variant: tokens128 BP=256 BQ=128 SWAP=1
 //@ variant: fp8 TYPE=2 EB=1
 //@ variant: int8 TYPE=3 EB=1
@@ -67,45 +67,49 @@ KERNEL void __launch_bounds__(384, 1) gemm_stream_k(MAP p, MAP q, MAP c, Accumul
     if (group == 0) {  // the producer: one thread fills the ring
         registers_give<40>();
         if (threadIdx.x == 0) {
-            const u64 keep = evict_last(), once = evict_first();
-            auto load = [&](bool weights, int slot, const Schedule& at, int k) {
-                int tp, tq;
-                tile_place(at.tile, tiles_p, tiles_q, GROUP, tp, tq);
+            const u64 tokens = HINTS ? evict_last() : evict_normal(), once = HINTS ? evict_first() : evict_normal();
+            int tp, tq;  // where the present tile lies
+            auto load = [&](bool weights, int slot, int k) {
                 for (int s = 0; s < KS; ++s) {
                     const int x = (k * KS + s) * 128, half = BQ / CL;
                     if (weights == SWAP)
-                        tma_load(p_tiles + slot * P_BYTES + s * BP * 128, p, full + slot, x, (tp * CL + rank) * BP, SWAP ? once : keep);
+                        tma_load(p_tiles + slot * P_BYTES + s * BP * 128, p, full + slot, x, (tp * CL + rank) * BP, SWAP ? once : tokens);
                     else if (CL == 1)
-                        tma_load(q_tiles + slot * Q_BYTES + s * BQ * 128, q, full + slot, x, tq * BQ, keep);
+                        tma_load(q_tiles + slot * Q_BYTES + s * BQ * 128, q, full + slot, x, tq * BQ, tokens);
                     else  // each block fetches its share for all
-                        tma_load_multicast(q_tiles + slot * Q_BYTES + (s * BQ + rank * half) * 128, q, full + slot, x, tq * BQ + rank * half, keep, (1 << CL) - 1);
+                        tma_load_multicast(q_tiles + slot * Q_BYTES + (s * BQ + rank * half) * 128, q, full + slot, x, tq * BQ + rank * half, tokens, (1 << CL) - 1);
                 }
             };
             Schedule ahead = schedule;
             int early = 0;
-            while (early < STAGES && ahead.next())
+            while (early < STAGES && ahead.next()) {
+                tile_place(ahead.tile, tiles_p, tiles_q, GROUP, tp, tq);
                 for (int k = ahead.k; k < ahead.k_end && early < STAGES; ++k, ++early) {
                     barrier_expect(full + early, P_BYTES + Q_BYTES);
-                    load(true, early, ahead, k);
+                    load(true, early, k);
                 }
+            }
             previous_done();
-            while (schedule.next())
+            while (schedule.next()) {
+                tile_place(schedule.tile, tiles_p, tiles_q, GROUP, tp, tq);
                 for (int k = schedule.k; k < schedule.k_end; ++k) {
                     if (early > 0) {
                         --early;
                     } else {
                         barrier_wait(empty + stage, phase ^ 1);
                         barrier_expect(full + stage, P_BYTES + Q_BYTES);
-                        load(true, stage, schedule, k);
+                        load(true, stage, k);
                     }
-                    load(false, stage, schedule, k);
+                    load(false, stage, k);
                     if (++stage == STAGES) stage = 0, phase ^= 1;
                 }
+            }
         }
     } else {  // a consumer warpgroup: MI blocks of 64 rows by BQ columns
         registers_take<232>();
         previous_done();
         const int wg = group - 1, thread = threadIdx.x % 128;
+        int turn = 0;
         Accumulator sum[MI][BQ / 2];
         while (schedule.next()) {
             int before = -1;
@@ -147,7 +151,7 @@ KERNEL void __launch_bounds__(384, 1) gemm_stream_k(MAP p, MAP q, MAP c, Accumul
 #pragma unroll
             for (int m = 0; m < MI; ++m)
                 store_tile<BQ>(sum[m], c, staging + wg * 128 * CQ * 2, (tp * CL + rank) * BP + (wg * MI + m) * 64, tq * BQ, P, Q, alpha, scale_p,
-                               scale_q, thread, 1 + wg);
+                               scale_q, thread, 1 + wg, turn);
         }
         tma_store_wait<0>();
     }

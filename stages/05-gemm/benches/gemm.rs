@@ -107,6 +107,7 @@ fn main() {
         Ok("f16") => Element::F16,
         _ => Element::Bf16,
     };
+    if std::env::var_os("HINTS").is_some() { println!("hints"); }
     let list = std::env::var("SHAPES").unwrap_or_default();
     let check_only = std::env::var_os("CHECK").is_some();
     let only = std::env::var("ONLY").unwrap_or_default();

@@ -47,8 +47,8 @@ pub const CONFIGS: &[Config] = &[
     config(true, 256, 32, 1, 5, 1),
     config(true, 256, 32, 1, 5, 2),
     config(true, 128, 64, 2, 4, 1),
-    config(true, 256, 64, 1, 5, 1),
-    config(true, 256, 64, 1, 5, 2),
+    config(true, 256, 64, 1, 4, 1),
+    config(true, 256, 64, 1, 4, 2),
     config(true, 128, 128, 1, 6, 1),
     config(true, 128, 128, 1, 6, 2),
     config(true, 256, 128, 1, 4, 1),
@@ -59,7 +59,7 @@ pub const CONFIGS: &[Config] = &[
     config(false, 128, 128, 1, 6, 2),
     config(false, 256, 128, 1, 4, 1),
     config(false, 256, 128, 1, 4, 2),
-    config(false, 128, 192, 1, 5, 2),
+    config(false, 128, 192, 1, 4, 2),
     config(false, 128, 256, 1, 4, 1),
     config(false, 128, 256, 1, 4, 2),
 ];
@@ -89,6 +89,7 @@ impl Config {
         ];
         let set = set.map(|(name, value)| (name.to_owned(), value as i64));
         let mut values = Values::from(set);
+        for word in std::env::var("PARAMS").unwrap_or_default().split_whitespace() { let (a, b) = word.split_once('=').unwrap(); values.insert(a.to_owned(), b.parse().unwrap()); }
         values.insert("TYPE".to_owned(), element.code());
         values
     }
