@@ -3,21 +3,21 @@
 // C = P * Q^T over k. P is the operand of wgmma's 64 rows, Q the one of its n columns. For many tokens P is the activations; for few
 // (SWAP=1) P is the weights and the tokens are the n columns, 8 of them at least: weights fill the tensor core's rows, nothing is padded
 // to 64 or 128 tokens, and the result is stored transposed. k is cut where the tiles alone would leave multiprocessors idle.
-// Weights do not depend on the kernel ahead: their first loads start before it has ended (programmatic dependent launch).
+// Weights do not depend on the kernel ahead: their first loads start before it has ended (programmatic dependent launch), and with
+// OCC=2, where two blocks fit on a multiprocessor, the next kernel fills its whole ring while this one still computes.
 // Should gain: at 16 to 256 tokens, the idle part of the last wave (up to half), and the memory system's idle time between two launches.
 //@ entry: gemm_stream_k
 //@ arch: sm_90a
-//@ param: BP=128 BQ=256 KS=1 STAGES=4 CL=2 SWAP=0 CQ=64 GROUP=8 HINTS=0 TYPE=0 EB=2
-//@ variant: tokens8 BQ=8 CQ=8 KS=2 STAGES=6 CL=1 SWAP=1
-//@ variant: tokens16 BQ=16 CQ=16 KS=2 STAGES=6 CL=1 SWAP=1
-//@ variant: tokens32 BP=256 BQ=32 CQ=32 STAGES=5 CL=1 SWAP=1
-//@ variant: tokens64 BP=256 BQ=64 SWAP=1
+//@ param: BP=128 BQ=256 KS=1 STAGES=4 CL=2 SWAP=0 CQ=64 GROUP=8 OCC=1 TYPE=0 EB=2
+//@ variant: tokens8 BQ=8 CQ=8 STAGES=6 CL=1 SWAP=1 OCC=2
+//@ variant: tokens16 BQ=16 CQ=16 STAGES=5 CL=1 SWAP=1 OCC=2
+//@ variant: tokens64 BQ=64 CQ=16 CL=1 SWAP=1 OCC=2
 //@ variant: tokens128 BP=256 BQ=128 SWAP=1
 //@ variant: fp8 TYPE=2 EB=1
 //@ variant: int8 TYPE=3 EB=1
-//@ threads: 384
+//@ threads: 480-96*OCC
 //@ cluster: CL
-//@ smem: 2048 + STAGES*(BP+BQ)*KS*128 + 256*CQ*2
+//@ smem: 1280 + STAGES*(BP+BQ)*KS*128 + 256*CQ*2
 //@ grid: WORKERS*CL
 //@ map p: u8 [P, K*EB] box [BP, 128]
 //@ map q: u8 [Q, K*EB] box [BQ/CL, 128]
@@ -41,7 +41,7 @@
 #define P_BYTES (BP * KS * 128)
 #define Q_BYTES (BQ * KS * 128)
 
-KERNEL void __launch_bounds__(384, 1) gemm_stream_k(MAP p, MAP q, MAP c, Accumulator* sums, int* flags, int P, int Q, int K, int whole,
+KERNEL void __launch_bounds__(480 - 96 * OCC, OCC) gemm_stream_k(MAP p, MAP q, MAP c, Accumulator* sums, int* flags, int P, int Q, int K, int whole,
                                                     float alpha, const float* scale_p, const float* scale_q) {
     extern __shared__ unsigned char raw[];
     unsigned char* p_tiles = raw + (1024 - shared_address(raw) % 1024) % 1024;
@@ -61,13 +61,14 @@ KERNEL void __launch_bounds__(384, 1) gemm_stream_k(MAP p, MAP q, MAP c, Accumul
 
     const int tiles_p = (P + BP * CL - 1) / (BP * CL), tiles_q = (Q + BQ - 1) / BQ;
     const int ksteps = (K * EB + KS * 128 - 1) / (KS * 128);
-    Schedule schedule(tiles_p * tiles_q, whole, ksteps, blockIdx.x / CL, gridDim.x / CL);
+    const int workers = gridDim.x / CL;
     int stage = 0, phase = 0;
 
-    if (group == 0) {  // the producer: one thread fills the ring
-        registers_give<40>();
-        if (threadIdx.x == 0) {
-            const u64 tokens = HINTS ? evict_last() : evict_normal(), once = HINTS ? evict_first() : evict_normal();
+    if (group == 2) {  // the producer: one thread fills the ring. Alone on its multiprocessor, the block moves its registers to the
+        if (OCC == 1) registers_give<56>();  // consumers, which takes a whole warpgroup; else one warp is enough
+        if (threadIdx.x == 256) {
+            Schedule schedule(tiles_p * tiles_q, whole, ksteps, blockIdx.x / CL, workers);
+            const u64 tokens = evict_last(), once = evict_first();
             int tp, tq;  // where the present tile lies
             auto load = [&](bool weights, int slot, int k) {
                 for (int s = 0; s < KS; ++s) {
@@ -82,7 +83,7 @@ KERNEL void __launch_bounds__(384, 1) gemm_stream_k(MAP p, MAP q, MAP c, Accumul
             };
             Schedule ahead = schedule;
             int early = 0;
-            while (early < STAGES && ahead.next()) {
+            while (early < STAGES && ahead.next(workers)) {
                 tile_place(ahead.tile, tiles_p, tiles_q, GROUP, tp, tq);
                 for (int k = ahead.k; k < ahead.k_end && early < STAGES; ++k, ++early) {
                     barrier_expect(full + early, P_BYTES + Q_BYTES);
@@ -90,7 +91,7 @@ KERNEL void __launch_bounds__(384, 1) gemm_stream_k(MAP p, MAP q, MAP c, Accumul
                 }
             }
             previous_done();
-            while (schedule.next()) {
+            while (schedule.next(workers)) {
                 tile_place(schedule.tile, tiles_p, tiles_q, GROUP, tp, tq);
                 for (int k = schedule.k; k < schedule.k_end; ++k) {
                     if (early > 0) {
@@ -106,12 +107,13 @@ KERNEL void __launch_bounds__(384, 1) gemm_stream_k(MAP p, MAP q, MAP c, Accumul
             }
         }
     } else {  // a consumer warpgroup: MI blocks of 64 rows by BQ columns
-        registers_take<232>();
+        if (OCC == 1) registers_take<224>();
+        Schedule schedule(tiles_p * tiles_q, whole, ksteps, blockIdx.x / CL, workers);
         previous_done();
-        const int wg = group - 1, thread = threadIdx.x % 128;
+        const int wg = group, thread = threadIdx.x % 128;
         int turn = 0;
         Accumulator sum[MI][BQ / 2];
-        while (schedule.next()) {
+        while (schedule.next(workers)) {
             int before = -1;
             for (int k = schedule.k; k < schedule.k_end; ++k) {
                 barrier_wait(full + stage, phase);

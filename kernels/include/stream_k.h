@@ -9,7 +9,7 @@
 #include "sm90.h"
 
 struct Schedule {
-    int ksteps, worker, workers;  // k-steps of a tile; this worker and how many there are
+    int ksteps, worker;           // k-steps of a tile; this worker
     int whole;                    // tiles that are not shared
     int share, longer;            // steps of a worker's range; how many workers have one more
     int low, position;            // what is left of the shared range: k-steps [low, position)
@@ -17,7 +17,7 @@ struct Schedule {
     int tile, k, k_end;  // the present segment: k-steps [k, k_end) of `tile`
 
     METHOD Schedule(int tiles, int whole, int ksteps, int worker, int workers)
-        : ksteps(ksteps), worker(worker), workers(workers), whole(whole), next_whole(worker) {
+        : ksteps(ksteps), worker(worker), whole(whole), next_whole(worker) {
         share = (tiles - whole) * ksteps / workers;
         longer = (tiles - whole) * ksteps % workers;
         low = start(worker);
@@ -27,7 +27,7 @@ struct Schedule {
     METHOD int start(int w) const { return w * share + min(w, longer); }
 
     // Moves to the next segment.
-    METHOD bool next() {
+    METHOD bool next(int workers) {
         if (position > low) {
             int shared_tile = (position - 1) / ksteps, first = shared_tile * ksteps;
             tile = whole + shared_tile;

@@ -82,13 +82,14 @@ impl Case<'_> {
 fn name(plan: &Plan) -> String {
     let c = plan.config;
     format!(
-        "{}{}x{}k{}s{}c{} w{} whole{}",
+        "{}{}x{}k{}s{}c{}o{} w{} whole{}",
         if c.swap { "S" } else { "N" },
         c.bp,
         c.bq,
         c.ks,
         c.stages,
         c.cluster,
+        c.occupancy,
         plan.workers,
         plan.whole
     )
@@ -107,7 +108,9 @@ fn main() {
         Ok("f16") => Element::F16,
         _ => Element::Bf16,
     };
-    if std::env::var_os("HINTS").is_some() { println!("hints"); }
+    if std::env::var_os("HINTS").is_some() {
+        println!("hints");
+    }
     let list = std::env::var("SHAPES").unwrap_or_default();
     let check_only = std::env::var_os("CHECK").is_some();
     let only = std::env::var("ONLY").unwrap_or_default();

@@ -18,6 +18,8 @@ pub struct Config {
     pub stages: usize,
     /// Blocks of a cluster; they lie side by side along the tall operand and share the other one's tile.
     pub cluster: usize,
+    /// Blocks that a multiprocessor holds: 2 so that the next launch can begin while this one ends.
+    pub occupancy: usize,
 }
 
 const fn config(
@@ -27,6 +29,7 @@ const fn config(
     ks: usize,
     stages: usize,
     cluster: usize,
+    occupancy: usize,
 ) -> Config {
     Config {
         swap,
@@ -35,44 +38,55 @@ const fn config(
         ks,
         stages,
         cluster,
+        occupancy,
     }
 }
 
 /// All configurations that [`plan`](crate::plan) chooses from.
 pub const CONFIGS: &[Config] = &[
-    config(true, 128, 8, 2, 6, 1),
-    config(true, 128, 16, 2, 5, 1),
-    config(true, 256, 16, 1, 6, 1),
-    config(true, 128, 32, 2, 5, 1),
-    config(true, 256, 32, 1, 5, 1),
-    config(true, 256, 32, 1, 5, 2),
-    config(true, 128, 64, 2, 4, 1),
-    config(true, 256, 64, 1, 4, 1),
-    config(true, 256, 64, 1, 4, 2),
-    config(true, 128, 128, 1, 6, 1),
-    config(true, 128, 128, 1, 6, 2),
-    config(true, 256, 128, 1, 4, 1),
-    config(true, 256, 128, 1, 4, 2),
-    config(true, 128, 256, 1, 4, 1),
-    config(true, 128, 256, 1, 4, 2),
-    config(false, 128, 128, 1, 6, 1),
-    config(false, 128, 128, 1, 6, 2),
-    config(false, 256, 128, 1, 4, 1),
-    config(false, 256, 128, 1, 4, 2),
-    config(false, 128, 192, 1, 4, 2),
-    config(false, 128, 256, 1, 4, 1),
-    config(false, 128, 256, 1, 4, 2),
+    config(true, 128, 8, 2, 6, 1, 1),
+    config(true, 128, 8, 2, 3, 1, 2),
+    config(true, 128, 8, 1, 6, 1, 2),
+    config(true, 128, 16, 2, 5, 1, 1),
+    config(true, 128, 16, 1, 5, 1, 2),
+    config(true, 128, 32, 2, 5, 1, 1),
+    config(true, 128, 32, 1, 5, 1, 2),
+    config(true, 256, 32, 1, 5, 1, 1),
+    config(true, 128, 64, 2, 4, 1, 1),
+    config(true, 128, 64, 1, 4, 1, 2),
+    config(true, 128, 64, 1, 4, 2, 2),
+    config(true, 256, 64, 1, 4, 1, 1),
+    config(true, 256, 64, 1, 4, 2, 1),
+    config(true, 128, 128, 1, 6, 1, 1),
+    config(true, 128, 128, 1, 6, 2, 1),
+    config(true, 128, 128, 1, 3, 1, 2),
+    config(true, 128, 128, 1, 3, 2, 2),
+    config(true, 256, 128, 1, 4, 1, 1),
+    config(true, 256, 128, 1, 4, 2, 1),
+    config(true, 128, 256, 1, 4, 1, 1),
+    config(true, 128, 256, 1, 4, 2, 1),
+    config(false, 128, 128, 1, 6, 1, 1),
+    config(false, 128, 128, 1, 6, 2, 1),
+    config(false, 256, 128, 1, 4, 1, 1),
+    config(false, 256, 128, 1, 4, 2, 1),
+    config(false, 128, 192, 1, 4, 2, 1),
+    config(false, 128, 256, 1, 4, 1, 1),
+    config(false, 128, 256, 1, 4, 2, 1),
 ];
 
 impl Config {
     /// Columns of C that one store of the epilogue covers.
     pub fn store_columns(&self) -> usize {
-        if self.swap { self.bq.min(64) } else { 64 }
+        if self.swap {
+            self.bq.min(if self.occupancy == 1 { 64 } else { 16 })
+        } else {
+            64
+        }
     }
 
     /// Shared memory of a block in bytes, as the kernel's metadata has it.
     pub fn shared_memory(&self) -> usize {
-        2048 + self.stages * (self.bp + self.bq) * self.ks * 128 + 256 * self.store_columns() * 2
+        1280 + self.stages * (self.bp + self.bq) * self.ks * 128 + 256 * self.store_columns() * 2
     }
 
     /// The kernel's parameters.
@@ -83,13 +97,20 @@ impl Config {
             ("KS", self.ks),
             ("STAGES", self.stages),
             ("CL", self.cluster),
+            ("OCC", self.occupancy),
             ("SWAP", usize::from(self.swap)),
             ("CQ", self.store_columns()),
             ("EB", element.bytes()),
         ];
         let set = set.map(|(name, value)| (name.to_owned(), value as i64));
         let mut values = Values::from(set);
-        for word in std::env::var("PARAMS").unwrap_or_default().split_whitespace() { let (a, b) = word.split_once('=').unwrap(); values.insert(a.to_owned(), b.parse().unwrap()); }
+        for word in std::env::var("PARAMS")
+            .unwrap_or_default()
+            .split_whitespace()
+        {
+            let (a, b) = word.split_once('=').unwrap();
+            values.insert(a.to_owned(), b.parse().unwrap());
+        }
         values.insert("TYPE".to_owned(), element.code());
         values
     }

@@ -33,8 +33,13 @@ impl Config {
 pub fn plans(problem: &Problem, sms: usize) -> Vec<Plan> {
     let mut found = Vec::new();
     for &config in CONFIGS {
-        let columns = if config.swap { problem.m } else { problem.n };
-        if config.swap && (config.bq / 2 >= columns.max(5)) {
+        // Columns of the instruction that no token fills are wasted; so are rows, where weights could have filled them.
+        let wasteful = if config.swap {
+            config.bq / 2 >= problem.m.max(5) || config.bq * 4 < problem.m.min(512)
+        } else {
+            problem.m <= 64
+        };
+        if wasteful {
             continue;
         }
         let (tiles, steps) = config.tiles(problem);
