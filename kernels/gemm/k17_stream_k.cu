@@ -135,19 +135,19 @@ KERNEL void __launch_bounds__(480 - 96 * OCC, OCC) gemm_stream_k(MAP p, MAP q, M
             wgmma_wait<0>();
             if (thread < CL) barrier_arrive_at(empty + before, thread);
 
-            // Sums of other workers, slot by slot: [worker][block of the cluster][warpgroup][m].
-            auto share = [&](int worker) { return ((worker * CL + rank) * 2 + wg) * MI; };
+            // A slot of the workspace for each [worker][block of the cluster][warpgroup].
+            const int slot = (schedule.worker * CL + rank) * 2 + wg;
+            constexpr int SIZE = MI * BQ * 64;
             if (schedule.k_end < ksteps) {
-#pragma unroll
-                for (int m = 0; m < MI; ++m)
-                    leave_sums(sum[m], sums + (long long)(share(schedule.worker) + m) * BQ * 64, flags + share(schedule.worker) + m, thread, 1 + wg);
+                leave_sums(sum, sums + (long long)slot * SIZE, flags + slot, thread, 1 + wg);
                 continue;
             }
-            if (schedule.k > 0)
-                for (int w = schedule.worker - 1, first = schedule.first_sharer(); w >= first; --w)
-#pragma unroll
-                    for (int m = 0; m < MI; ++m)
-                        add_sums(sum[m], sums + (long long)(share(w) + m) * BQ * 64, flags + share(w) + m, thread, 1 + wg);
+            if (schedule.k > 0) {
+                const int sharers = schedule.worker - schedule.first_sharer(), first = slot - sharers * 2 * CL;
+                await_flags(flags + first, sharers, 2 * CL, thread, 1 + wg);
+#pragma unroll(BQ <= 32 ? 4 : 1)
+                for (int i = 0; i < sharers; ++i) add_sums(sum, sums + (long long)(first + i * 2 * CL) * SIZE, thread);
+            }
             int tp, tq;
             tile_place(schedule.tile, tiles_p, tiles_q, GROUP, tp, tq);
 #pragma unroll

@@ -59,28 +59,42 @@ DEVICE void tile_place(int tile, int tiles_p, int tiles_q, int group, int& p, in
     q = within / size;
 }
 
-// Leaves a warpgroup's sums for the owner. `slot` holds COUNT * 128 values, `flag` is this warpgroup's.
-template <int COUNT, typename T> DEVICE void leave_sums(const T (&sums)[COUNT], T* slot, int* flag, int thread, int barrier) {
+// Four values at once; lane after lane, so that a warp's access is one line after another.
+template <typename T> struct alignas(16) Four {
+    T v[4];
+};
+
+// Leaves a warpgroup's sums, ROWS blocks of COUNT a thread, for the owner: `slot` holds ROWS * COUNT * 128 values.
+template <int ROWS, int COUNT, typename T>
+DEVICE void leave_sums(const T (&sums)[ROWS][COUNT], T* slot, int* flag, int thread, int barrier) {
 #pragma unroll
-    for (int i = 0; i < COUNT; i += 4) {
-        struct alignas(16) Four { T v[4]; } four = {{sums[i], sums[i + 1], sums[i + 2], sums[i + 3]}};
-        *reinterpret_cast<Four*>(slot + (i * 128 + thread * 4)) = four;
-    }
+    for (int m = 0; m < ROWS; ++m)
+#pragma unroll
+        for (int i = 0; i < COUNT; i += 4)
+            reinterpret_cast<Four<T>*>(slot)[(m * COUNT + i) * 32 + thread] = {{sums[m][i], sums[m][i + 1], sums[m][i + 2], sums[m][i + 3]}};
     __threadfence();
     named_barrier(barrier, 128);
     if (thread == 0) asm volatile("st.release.gpu.global.s32 [%0], 1;" ::"l"(flag) : "memory");
 }
 
-// Adds what another worker left, and lowers its flag for the next launch.
-template <int COUNT, typename T> DEVICE void add_sums(T (&sums)[COUNT], const T* slot, int* flag, int thread, int barrier) {
-    int raised = 0;
-    while (!raised) asm volatile("ld.acquire.gpu.global.s32 %0, [%1];" : "=r"(raised) : "l"(flag) : "memory");
-    named_barrier(barrier, 128);
-    if (thread == 0) *flag = 0;
-#pragma unroll
-    for (int i = 0; i < COUNT; i += 4) {
-        struct alignas(16) Four { T v[4]; } four = *reinterpret_cast<const Four*>(slot + (i * 128 + thread * 4));
-#pragma unroll
-        for (int j = 0; j < 4; ++j) sums[i + j] += four.v[j];
+// Waits for `count` flags, `stride` apart, all at the same time, and lowers them for the next launch.
+DEVICE void await_flags(int* flags, int count, int stride, int thread, int barrier) {
+    for (int i = thread; i < count; i += 128) {
+        int raised = 0;
+        while (!raised) asm volatile("ld.acquire.gpu.global.s32 %0, [%1];" : "=r"(raised) : "l"(flags + i * stride) : "memory");
+        flags[i * stride] = 0;
     }
+    named_barrier(barrier, 128);
+}
+
+// Adds what another worker left.
+template <int ROWS, int COUNT, typename T> DEVICE void add_sums(T (&sums)[ROWS][COUNT], const T* slot, int thread) {
+#pragma unroll
+    for (int m = 0; m < ROWS; ++m)
+#pragma unroll
+        for (int i = 0; i < COUNT; i += 4) {
+            Four<T> four = reinterpret_cast<const Four<T>*>(slot)[(m * COUNT + i) * 32 + thread];
+#pragma unroll
+            for (int j = 0; j < 4; ++j) sums[m][i + j] += four.v[j];
+        }
 }

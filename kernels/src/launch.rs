@@ -95,11 +95,22 @@ impl Kernel {
                 )?,
             )
         };
-        let attribute = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
-        // SAFETY: the function was just loaded.
-        check("cuFuncSetAttribute", unsafe {
-            result::function::set_function_attribute(function, attribute, smem as i32)
-        })?;
+        // All that L1 can give up as shared memory: two blocks must fit where the kernel means two to.
+        for (attribute, value) in [
+            (
+                sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
+                smem as i32,
+            ),
+            (
+                sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT,
+                if smem > 0 { 100 } else { -1 },
+            ),
+        ] {
+            // SAFETY: the function was just loaded.
+            check("cuFuncSetAttribute", unsafe {
+                result::function::set_function_attribute(function, attribute, value)
+            })?;
+        }
         let mut values = source.values;
         values.insert("SMS".to_owned(), device.multiprocessors());
         Ok(Self(Rc::new(Loaded {
