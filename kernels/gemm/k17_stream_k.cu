@@ -8,20 +8,22 @@
 // Should gain: at 16 to 256 tokens, the idle part of the last wave (up to half), and the memory system's idle time between two launches.
 //@ entry: gemm_stream_k
 //@ arch: sm_90a
-//@ param: BP=128 BQ=256 KS=1 STAGES=4 CL=2 SWAP=0 CQ=64 GROUP=8 OCC=1 TYPE=0 EB=2
-//@ variant: tokens8 BQ=8 CQ=8 STAGES=6 CL=1 SWAP=1 OCC=2
-//@ variant: tokens16 BQ=16 CQ=16 STAGES=5 CL=1 SWAP=1 OCC=2
-//@ variant: tokens64 BQ=64 CQ=16 CL=1 SWAP=1 OCC=2
+//@ param: BP=128 BQ=256 KS=1 STAGES=4 CL=2 SWAP=0 CQ=64 CROWS=64 CCOLS=64 GROUP=8 OCC=1 TYPE=0 EB=2
+//@ variant: tokens8 BQ=8 CQ=8 CROWS=8 STAGES=6 CL=1 SWAP=1 OCC=2
+//@ variant: tokens16 BQ=16 CQ=16 CROWS=16 STAGES=5 CL=1 SWAP=1 OCC=2
+//@ variant: tokens64 BQ=64 CQ=16 CROWS=16 CL=1 SWAP=1 OCC=2
 //@ variant: tokens128 BP=256 BQ=128 SWAP=1
+//@ variant: odd BQ=224 CQ=32 CCOLS=32
+//@ variant: narrow BP=64 BQ=64 CL=2 STAGES=6 CQ=16 CROWS=16 SWAP=1 OCC=2
 //@ variant: fp8 TYPE=2 EB=1
 //@ variant: int8 TYPE=3 EB=1
-//@ threads: 480-96*OCC
+//@ threads: min(BP/64,2)*128 + 224-96*OCC
 //@ cluster: CL
-//@ smem: 1280 + STAGES*(BP+BQ)*KS*128 + 256*CQ*2
+//@ smem: 1280 + STAGES*(BP+BQ)*KS*128 + min(BP/64,2)*256*CQ
 //@ grid: WORKERS*CL
 //@ map p: u8 [P, K*EB] box [BP, 128]
 //@ map q: u8 [Q, K*EB] box [BQ/CL, 128]
-//@ map c: bf16 [ROWS, COLS] box [CQ, 64]
+//@ map c: bf16 [ROWS, COLS] box [CROWS, CCOLS]
 //@ args: p q c sums flags P Q K WHOLE alpha scale_p scale_q
 //@ pdl: yes
 //@ expect: sm_90a UTMALDG>=2 UTMASTG>=1
@@ -37,11 +39,12 @@
 #include "stream_k.h"
 #include "epilogue.h"
 
-#define MI (BP / 128)  // blocks of 64 rows that each of the two consumer warpgroups has
+#define CONSUMERS (BP == 64 ? 1 : 2)  // warpgroups that multiply
+#define MI (BP / 64 / CONSUMERS)     // blocks of 64 rows that each of them has
 #define P_BYTES (BP * KS * 128)
 #define Q_BYTES (BQ * KS * 128)
 
-KERNEL void __launch_bounds__(480 - 96 * OCC, OCC) gemm_stream_k(MAP p, MAP q, MAP c, Accumulator* sums, int* flags, int P, int Q, int K, int whole,
+KERNEL void __launch_bounds__(CONSUMERS * 128 + 224 - 96 * OCC, OCC) gemm_stream_k(MAP p, MAP q, MAP c, Accumulator* sums, int* flags, int P, int Q, int K, int whole,
                                                     float alpha, const float* scale_p, const float* scale_q) {
     extern __shared__ unsigned char raw[];
     unsigned char* p_tiles = raw + (1024 - shared_address(raw) % 1024) % 1024;
@@ -52,7 +55,7 @@ KERNEL void __launch_bounds__(480 - 96 * OCC, OCC) gemm_stream_k(MAP p, MAP q, M
     const int group = threadIdx.x / 128, rank = CL > 1 ? cluster_rank() : 0;
 
     if (threadIdx.x == 0) {
-        for (int s = 0; s < STAGES; ++s) barrier_init(full + s, 1), barrier_init(empty + s, 2 * CL);
+        for (int s = 0; s < STAGES; ++s) barrier_init(full + s, 1), barrier_init(empty + s, CONSUMERS * CL);
         barrier_init_done();
         tma_prefetch(p), tma_prefetch(q), tma_prefetch(c);
     }
@@ -64,9 +67,10 @@ KERNEL void __launch_bounds__(480 - 96 * OCC, OCC) gemm_stream_k(MAP p, MAP q, M
     const int workers = gridDim.x / CL;
     int stage = 0, phase = 0;
 
-    if (group == 2) {  // the producer: one thread fills the ring. Alone on its multiprocessor, the block moves its registers to the
-        if (OCC == 1) registers_give<56>();  // consumers, which takes a whole warpgroup; else one warp is enough
-        if (threadIdx.x == 256) {
+    constexpr bool MOVE = CONSUMERS == 2 && OCC == 1;  // a producer of a whole warpgroup, whose registers go to the consumers
+    if (group == CONSUMERS) {                          // the producer: one thread fills the ring
+        if (MOVE) registers_give<56>();
+        if (threadIdx.x == CONSUMERS * 128) {
             Schedule schedule(tiles_p * tiles_q, whole, ksteps, blockIdx.x / CL, workers);
             const u64 tokens = evict_last(), once = evict_first();
             int tp, tq;  // where the present tile lies
@@ -106,8 +110,8 @@ KERNEL void __launch_bounds__(480 - 96 * OCC, OCC) gemm_stream_k(MAP p, MAP q, M
                 }
             }
         }
-    } else {  // a consumer warpgroup: MI blocks of 64 rows by BQ columns
-        if (OCC == 1) registers_take<224>();
+    } else {  // a consumer warpgroup
+        if (MOVE) registers_take<224>();
         Schedule schedule(tiles_p * tiles_q, whole, ksteps, blockIdx.x / CL, workers);
         previous_done();
         const int wg = group, thread = threadIdx.x % 128;
@@ -136,17 +140,17 @@ KERNEL void __launch_bounds__(480 - 96 * OCC, OCC) gemm_stream_k(MAP p, MAP q, M
             if (thread < CL) barrier_arrive_at(empty + before, thread);
 
             // A slot of the workspace for each [worker][block of the cluster][warpgroup].
-            const int slot = (schedule.worker * CL + rank) * 2 + wg;
+            const int slot = (schedule.worker * CL + rank) * CONSUMERS + wg;
             constexpr int SIZE = MI * BQ * 64;
             if (schedule.k_end < ksteps) {
                 leave_sums(sum, sums + (long long)slot * SIZE, flags + slot, thread, 1 + wg);
                 continue;
             }
             if (schedule.k > 0) {
-                const int sharers = schedule.worker - schedule.first_sharer(), first = slot - sharers * 2 * CL;
-                await_flags(flags + first, sharers, 2 * CL, thread, 1 + wg);
+                const int sharers = schedule.worker - schedule.first_sharer(), first = slot - sharers * CONSUMERS * CL;
+                await_flags(flags + first, sharers, CONSUMERS * CL, thread, 1 + wg);
 #pragma unroll(BQ <= 32 ? 4 : 1)
-                for (int i = 0; i < sharers; ++i) add_sums(sum, sums + (long long)(first + i * 2 * CL) * SIZE, thread);
+                for (int i = 0; i < sharers; ++i) add_sums(sum, sums + (long long)(first + i * CONSUMERS * CL) * SIZE, thread);
             }
             int tp, tq;
             tile_place(schedule.tile, tiles_p, tiles_q, GROUP, tp, tq);

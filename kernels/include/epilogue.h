@@ -1,7 +1,8 @@
 // From accumulators to C: scaled, rounded to bf16, through shared memory, out by TMA.
 //
 // A block of 64 rows (of P) by N columns (of Q) goes in pieces of 64 x CQ, two buffers in turn, so that a store is under way while the
-// next piece is written. The pieces have the 128-byte swizzle of the tensor map: stmatrix's eight rows fall into different banks.
+// next piece is written. The pieces have the swizzle of the tensor map, over rows of 128 bytes or, for CQ = 32 columns, of 64:
+// stmatrix's eight rows fall into different banks.
 #pragma once
 #include "sm90.h"
 
@@ -50,7 +51,7 @@ DEVICE void store_tile(const T (&sum)[N / 2], const TensorMap& c, unsigned char*
                 row %= 8, store_matrices_transposed(to + row * 128 + (chunk ^ row % 8) * 16, packed[0], packed[1]);
 #else
             int row = warp * 16 + lane % 16, chunk = i + lane / 16;
-            store_matrices(to + row * 128 + (chunk ^ row % 8) * 16, packed[0], packed[1], packed[2], packed[3]);
+            store_matrices(to + row * CQ * 2 + (chunk ^ (CQ == 64 ? row % 8 : row / 2 % 4)) * 16, packed[0], packed[1], packed[2], packed[3]);
 #endif
         }
         fence_async();

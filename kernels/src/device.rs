@@ -149,11 +149,19 @@ impl Device {
             count * size_of::<T>() <= buffer.bytes,
             "the buffer is smaller than what is asked of it"
         );
+        self.read(buffer.address, count)
+    }
+
+    /// `count` values from an address on the GPU, after all work on the stream.
+    ///
+    /// # Errors
+    /// If work on the stream failed, or the range is not allocated.
+    pub fn read<T: Plain>(&self, address: u64, count: usize) -> Result<Vec<T>> {
         self.synchronize()?;
         let mut data = vec![T::default(); count];
-        // SAFETY: the buffer holds that many bytes, and any bits are a `T`.
+        // SAFETY: the driver checks the range on the GPU; any bits are a `T`.
         check("cuMemcpyDtoH", unsafe {
-            result::memcpy_dtoh_sync(&mut data, buffer.address)
+            result::memcpy_dtoh_sync(&mut data, address)
         })?;
         Ok(data)
     }
@@ -163,27 +171,28 @@ impl Device {
     /// # Errors
     /// If the driver refuses.
     pub fn fill(&self, buffer: &Buffer, byte: u8) -> Result<()> {
-        // SAFETY: the range is the buffer's own.
+        self.set(buffer.address, byte, buffer.bytes)
+    }
+
+    /// Sets `bytes` bytes from an address on the GPU, in order with the stream.
+    ///
+    /// # Errors
+    /// If the driver refuses, as it does for a range that is not allocated.
+    pub fn set(&self, address: u64, byte: u8, bytes: usize) -> Result<()> {
+        // SAFETY: the driver checks the range.
         check("cuMemsetD8Async", unsafe {
-            result::memset_d8_async(buffer.address, byte, buffer.bytes, self.0.stream)
+            result::memset_d8_async(address, byte, bytes, self.0.stream)
         })
     }
 
-    /// Copies `bytes` bytes from the start of one buffer to the start of another, in order with the stream.
+    /// Copies `bytes` bytes from one address on the GPU to another, in order with the stream.
     ///
     /// # Errors
-    /// If the driver refuses.
-    ///
-    /// # Panics
-    /// If either buffer is smaller.
-    pub fn copy(&self, from: &Buffer, to: &Buffer, bytes: usize) -> Result<()> {
-        assert!(
-            bytes <= from.bytes && bytes <= to.bytes,
-            "a buffer is smaller than the copy"
-        );
-        // SAFETY: both ranges were checked.
+    /// If the driver refuses, as it does for a range that is not allocated.
+    pub fn copy(&self, from: u64, to: u64, bytes: usize) -> Result<()> {
+        // SAFETY: the driver checks both ranges.
         check("cuMemcpyDtoDAsync", unsafe {
-            result::memcpy_dtod_async(to.address, from.address, bytes, self.0.stream)
+            result::memcpy_dtod_async(to, from, bytes, self.0.stream)
         })
     }
 

@@ -179,8 +179,8 @@ impl Loaded {
         Ok(slot)
     }
 
-    /// A tensor map with the 128-byte swizzle (16-byte column XOR row, over 8 rows of 128 bytes), zeros beyond the array's edges,
-    /// and sectors of 256 bytes fetched into L2.
+    /// A tensor map with zeros beyond the array's edges and sectors of 256 bytes fetched into L2. A box whose rows are 128 bytes has the
+    /// 128-byte swizzle (16-byte column XOR row, over 8 rows), one of 64 bytes the 64-byte swizzle.
     fn encode(
         &self,
         name: &str,
@@ -223,6 +223,11 @@ impl Loaded {
                 "rows of {stride} bytes are no multiple of 16"
             )));
         }
+        let swizzle = match u64::from(tile[0]) * bytes {
+            128 => sys::CUtensorMapSwizzle::CU_TENSOR_MAP_SWIZZLE_128B,
+            64 => sys::CUtensorMapSwizzle::CU_TENSOR_MAP_SWIZZLE_64B,
+            _ => sys::CUtensorMapSwizzle::CU_TENSOR_MAP_SWIZZLE_NONE,
+        };
         let ones = vec![1_u32; shape.len()];
         let mut encoded = sys::CUtensorMap { opaque: [0; 16] };
         // SAFETY: all arrays have `shape.len()` entries, one less for the strides.
@@ -237,7 +242,7 @@ impl Loaded {
                 tile.as_ptr(),
                 ones.as_ptr(),
                 sys::CUtensorMapInterleave::CU_TENSOR_MAP_INTERLEAVE_NONE,
-                sys::CUtensorMapSwizzle::CU_TENSOR_MAP_SWIZZLE_128B,
+                swizzle,
                 sys::CUtensorMapL2promotion::CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
                 sys::CUtensorMapFloatOOBfill::CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE,
             )

@@ -44,6 +44,17 @@ const fn config(
 
 /// All configurations that [`plan`](crate::plan) chooses from.
 pub const CONFIGS: &[Config] = &[
+    config(true, 64, 8, 2, 6, 1, 2),
+    config(true, 64, 16, 2, 5, 1, 2),
+    config(true, 64, 32, 2, 4, 1, 2),
+    config(true, 64, 64, 2, 6, 1, 1),
+    config(true, 64, 64, 1, 6, 1, 2),
+    config(true, 64, 64, 1, 6, 2, 2),
+    config(true, 64, 128, 1, 8, 1, 1),
+    config(true, 64, 128, 1, 8, 2, 1),
+    config(true, 64, 128, 1, 4, 1, 2),
+    config(true, 64, 128, 1, 4, 2, 2),
+    config(true, 64, 256, 1, 5, 2, 1),
     config(true, 128, 8, 2, 6, 1, 1),
     config(true, 128, 8, 2, 3, 1, 2),
     config(true, 128, 8, 1, 6, 1, 2),
@@ -69,24 +80,29 @@ pub const CONFIGS: &[Config] = &[
     config(false, 128, 128, 1, 6, 2, 1),
     config(false, 256, 128, 1, 4, 1, 1),
     config(false, 256, 128, 1, 4, 2, 1),
+    config(false, 128, 160, 1, 5, 2, 1),
     config(false, 128, 192, 1, 4, 2, 1),
+    config(false, 128, 224, 1, 4, 1, 1),
+    config(false, 128, 224, 1, 4, 2, 1),
     config(false, 128, 256, 1, 4, 1, 1),
     config(false, 128, 256, 1, 4, 2, 1),
 ];
 
 impl Config {
-    /// Columns of C that one store of the epilogue covers.
+    /// Rows of Q that one store of the epilogue covers.
     pub fn store_columns(&self) -> usize {
-        if self.swap {
-            self.bq.min(if self.occupancy == 1 { 64 } else { 16 })
-        } else {
-            64
+        match (self.swap, self.occupancy) {
+            (true, 1) => self.bq.min(64),
+            (true, _) => self.bq.min(16),
+            (false, _) if self.bq % 64 == 0 => 64,
+            (false, _) => 32,
         }
     }
 
     /// Shared memory of a block in bytes, as the kernel's metadata has it.
     pub fn shared_memory(&self) -> usize {
-        1280 + self.stages * (self.bp + self.bq) * self.ks * 128 + 256 * self.store_columns() * 2
+        1280 + self.stages * (self.bp + self.bq) * self.ks * 128
+            + (self.bp / 64).min(2) * 256 * self.store_columns()
     }
 
     /// The kernel's parameters.
@@ -100,18 +116,37 @@ impl Config {
             ("OCC", self.occupancy),
             ("SWAP", usize::from(self.swap)),
             ("CQ", self.store_columns()),
+            ("CROWS", if self.swap { self.store_columns() } else { 64 }),
+            ("CCOLS", if self.swap { 64 } else { self.store_columns() }),
             ("EB", element.bytes()),
         ];
         let set = set.map(|(name, value)| (name.to_owned(), value as i64));
         let mut values = Values::from(set);
-        for word in std::env::var("PARAMS")
-            .unwrap_or_default()
-            .split_whitespace()
-        {
-            let (a, b) = word.split_once('=').unwrap();
-            values.insert(a.to_owned(), b.parse().unwrap());
-        }
         values.insert("TYPE".to_owned(), element.code());
         values
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shared_memory_is_what_the_kernel_asks_for_and_what_the_chip_has() {
+        for config in CONFIGS {
+            let source =
+                kernels::Source::load("gemm/k17_stream_k.cu", &config.parameters(Element::Bf16))
+                    .unwrap();
+            let (_, cluster, bytes) = source.metadata.block(&source.values).unwrap();
+            assert_eq!(
+                (bytes as usize, cluster as usize),
+                (config.shared_memory(), config.cluster)
+            );
+            // 228 KB a multiprocessor, of which the system keeps 1 KB a block.
+            assert!(
+                config.occupancy * (config.shared_memory() + 1024) <= 228 * 1024,
+                "{config:?}"
+            );
+        }
     }
 }

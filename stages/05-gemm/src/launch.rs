@@ -14,18 +14,21 @@ pub struct Gemm {
     flags: Buffer,
 }
 
-/// The operands on the device, row-major.
-pub struct Operands<'a> {
+/// Where the operands lie on the device, row-major, 16-byte aligned.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Operands {
     /// `A[m, k]`: tokens.
-    pub a: &'a Buffer,
+    pub a: u64,
     /// `B[n, k]`: weights.
-    pub b: &'a Buffer,
+    pub b: u64,
     /// `C[m, n]` in bf16.
-    pub c: &'a Buffer,
-    /// Factor of the product: both scales of e4m3 operands.
+    pub c: u64,
+    /// Factor of the product for e4m3: the product of both operands' scales.
     pub alpha: f32,
-    /// Scales of the rows of A and of B for int8, f32.
-    pub scales: Option<(&'a Buffer, &'a Buffer)>,
+    /// Scales of A's rows, f32, for int8.
+    pub scale_a: u64,
+    /// Scales of B's rows, f32, for int8.
+    pub scale_b: u64,
 }
 
 impl Gemm {
@@ -51,18 +54,9 @@ impl Gemm {
     ///
     /// # Errors
     /// If the kernel does not compile, or the arrays do not suit TMA.
-    pub fn prepare(
-        &self,
-        problem: &Problem,
-        plan: &Plan,
-        operands: &Operands<'_>,
-    ) -> Result<Launch> {
+    pub fn prepare(&self, problem: &Problem, plan: &Plan, operands: &Operands) -> Result<Launch> {
         let kernel = self.kernel(problem.element, plan)?;
         let Problem { m, n, k, .. } = *problem;
-        let (a, b) = (operands.a.address(), operands.b.address());
-        let (scale_a, scale_b) = operands
-            .scales
-            .map_or((0, 0), |(a, b)| (a.address(), b.address()));
         let tall = |first, second| {
             if plan.config.swap {
                 (second, first)
@@ -70,13 +64,13 @@ impl Gemm {
                 (first, second)
             }
         };
-        let ((p, q), (rows_p, rows_q)) =
-            (tall(a, b), if plan.config.swap { (n, m) } else { (m, n) });
-        let (scale_p, scale_q) = tall(scale_a, scale_b);
+        let (p, q) = tall(operands.a, operands.b);
+        let (scale_p, scale_q) = tall(operands.scale_a, operands.scale_b);
+        let (rows_p, rows_q) = if plan.config.swap { (n, m) } else { (m, n) };
         let arguments = Arguments::default()
             .address("p", p)
             .address("q", q)
-            .buffer("c", operands.c)
+            .address("c", operands.c)
             .buffer("sums", &self.sums)
             .buffer("flags", &self.flags)
             .address("scale_p", scale_p)

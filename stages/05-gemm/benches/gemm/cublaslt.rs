@@ -159,14 +159,20 @@ impl Product<'_> {
     }
 
     /// Puts the product on the stream.
-    pub fn run(&self, algorithm: &sys::cublasLtMatmulAlgo_t, a: &Buffer, b: &Buffer, c: &Buffer) {
+    pub fn run(
+        &self,
+        algorithm: &sys::cublasLtMatmulAlgo_t,
+        a: u64,
+        b: u64,
+        c: u64,
+    ) -> Result<(), result::CublasError> {
         let (one, zero, one_i, zero_i) = (1.0_f32, 0.0_f32, 1_i32, 0_i32);
         let (alpha, beta): (*const c_void, *const c_void) = if self.integer {
             ((&raw const one_i).cast(), (&raw const zero_i).cast())
         } else {
             ((&raw const one).cast(), (&raw const zero).cast())
         };
-        let pointer = |buffer: &Buffer| buffer.address() as *mut c_void;
+        let pointer = |address: u64| address as *mut c_void;
         let [la, lb, lc] = self.layouts;
         // SAFETY: the buffers hold the layouts' matrices.
         unsafe {
@@ -184,12 +190,11 @@ impl Product<'_> {
                 pointer(c),
                 lc,
                 algorithm,
-                pointer(&self.library.workspace),
+                pointer(self.library.workspace.address()),
                 WORKSPACE,
                 self.library.device.stream().cast(),
             )
         }
-        .expect("cublasLtMatmul");
     }
 }
 

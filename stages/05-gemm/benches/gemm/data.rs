@@ -1,6 +1,6 @@
-//! Operands for measuring and checking: random, cold, and checked against f64.
+//! Operands for measuring: random, cold, and checked against f64.
 
-use gemm::{Element, Problem};
+use gemm::{Element, Operands, Problem};
 use kernels::{Buffer, Device};
 
 /// xorshift64*, seeded; enough for data, and fast enough for gigabytes.
@@ -13,20 +13,21 @@ impl Random {
         self.0 ^= self.0 >> 27;
         self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
     }
+
     /// Uniform in [-1, 1).
     pub fn unit(&mut self) -> f32 {
         (self.next() >> 40) as f32 / (1 << 23) as f32 - 1.0
     }
 }
 
-/// `count` random elements as bytes, and what they decode to.
-pub fn elements(random: &mut Random, element: Element, count: usize) -> Vec<u8> {
+/// `count` random elements as bytes.
+fn elements(random: &mut Random, element: Element, count: usize) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(count * element.bytes());
     for _ in 0..count {
         match element {
             Element::Bf16 => bytes.extend(half::bf16::from_f32(random.unit()).to_le_bytes()),
             Element::F16 => bytes.extend(half::f16::from_f32(random.unit()).to_le_bytes()),
-            // Any byte but the two NaNs, the exponent kept below 1: values in (-1, 1).
+            // Sign, and an exponent that keeps the value within (-1, 1): no NaN.
             Element::E4m3 => bytes
                 .push((random.next() >> 32) as u8 & 0x80 | ((random.next() >> 32) % 0x38) as u8),
             Element::Int8 => bytes.push((random.next() >> 32) as u8),
@@ -36,110 +37,129 @@ pub fn elements(random: &mut Random, element: Element, count: usize) -> Vec<u8> 
 }
 
 /// The value of the element at `index`.
-pub fn value(bytes: &[u8], element: Element, index: usize) -> f64 {
+fn value(bytes: &[u8], element: Element, index: usize) -> f64 {
+    let pair = || [bytes[2 * index], bytes[2 * index + 1]];
     match element {
-        Element::Bf16 => {
-            half::bf16::from_le_bytes([bytes[2 * index], bytes[2 * index + 1]]).to_f64()
-        }
-        Element::F16 => half::f16::from_le_bytes([bytes[2 * index], bytes[2 * index + 1]]).to_f64(),
+        Element::Bf16 => half::bf16::from_le_bytes(pair()).to_f64(),
+        Element::F16 => half::f16::from_le_bytes(pair()).to_f64(),
         Element::Int8 => f64::from(bytes[index] as i8),
         Element::E4m3 => {
             let byte = bytes[index];
             let (exponent, mantissa) = (i32::from(byte >> 3 & 15), f64::from(byte & 7));
-            let size = if exponent == 0 {
-                mantissa / 8.0 * 2.0_f64.powi(-6)
-            } else {
-                (1.0 + mantissa / 8.0) * 2.0_f64.powi(exponent - 7)
+            let size = match exponent {
+                0 => mantissa / 8.0 * 2.0_f64.powi(-6),
+                _ => (1.0 + mantissa / 8.0) * 2.0_f64.powi(exponent - 7),
             };
             if byte & 0x80 == 0 { size } else { -size }
         }
     }
 }
 
-/// Copies of one problem's operands that together are several times the L2 cache: run in turn, each is cold.
-pub struct Sets {
-    pub a: Vec<Buffer>,
-    pub b: Vec<Buffer>,
-    pub c: Vec<Buffer>,
-    pub host_a: Vec<u8>,
-    /// The block of random bytes that B repeats.
-    pub host_b: Vec<u8>,
+/// Random elements on the device from which operands are cut, and room for results.
+///
+/// The elements repeat after `BLOCK` bytes, a number that no row length divides, so that rows differ.
+pub struct Pool {
+    device: Device,
+    element: Element,
+    block: Vec<u8>,
+    data: Buffer,
+    out: Buffer,
+    scales: Buffer,
 }
 
-/// Random bytes that operands larger than this repeat. Odd in rows, so that neighbouring rows differ.
-const BLOCK: usize = 16 << 20;
+const BLOCK: usize = (16 << 20) + 16 * 1021;
+const DATA: usize = 3 << 30;
+const OUT: usize = 5 << 30;
+const MOST_ROWS: usize = 1 << 18;
 
-impl Sets {
-    pub fn new(device: &Device, problem: &Problem, random: &mut Random) -> Self {
-        let bytes = problem.element.bytes();
-        let (size_a, size_b) = (problem.m * problem.k * bytes, problem.n * problem.k * bytes);
-        let size_c = problem.m * problem.n * 4;
-        // L2 is 60 MB (50 MB of it usable by one side): four times that between two uses of the same bytes.
-        let count = (256_usize << 20).div_ceil(size_a + size_b).clamp(1, 16);
-        let host_a = elements(random, problem.element, size_a.min(BLOCK) / bytes);
-        let host_b = elements(random, problem.element, size_b.min(BLOCK) / bytes);
-        let fill = |block: &[u8], size: usize| {
-            let whole: Vec<u8> = block.iter().copied().cycle().take(size).collect();
-            device.upload(&whole).expect("memory")
-        };
-        Self {
-            a: (0..count).map(|_| fill(&host_a, size_a)).collect(),
-            b: (0..count).map(|_| fill(&host_b, size_b)).collect(),
-            c: (0..count)
-                .map(|_| device.allocate(size_c).expect("memory"))
-                .collect(),
-            host_a,
-            host_b,
+impl Pool {
+    pub fn new(device: &Device, element: Element, random: &mut Random) -> kernels::Result<Self> {
+        let block = elements(random, element, BLOCK / element.bytes());
+        let data = device.allocate(DATA)?;
+        let start = device.upload(&block)?;
+        for at in (0..DATA).step_by(BLOCK) {
+            device.copy(
+                start.address(),
+                data.address() + at as u64,
+                BLOCK.min(DATA - at),
+            )?;
         }
+        device.synchronize()?;
+        let scales: Vec<f32> = (0..MOST_ROWS)
+            .map(|_| 0.001 + random.unit().abs())
+            .collect();
+        Ok(Self {
+            device: device.clone(),
+            element,
+            block,
+            data,
+            out: device.allocate(OUT)?,
+            scales: device.upload(&scales)?,
+        })
     }
 
-    pub fn count(&self) -> usize {
-        self.a.len()
+    /// Copies of the problem's operands that together are several times the L2 cache: run in turn, each is cold.
+    pub fn sets(&self, problem: &Problem) -> Vec<Operands> {
+        let round = |bytes: usize| bytes.div_ceil(1024) * 1024;
+        let bytes = self.element.bytes();
+        let (a, b) = (
+            round(problem.m * problem.k * bytes),
+            round(problem.n * problem.k * bytes),
+        );
+        let c = round(problem.m * problem.n * 4);
+        // Of 60 MB of L2, four times as much between two uses of the same bytes.
+        let most = (DATA / (a + b)).min(OUT / c);
+        let count = (256_usize << 20).div_ceil(a + b).clamp(1, 32.min(most));
+        let at = |buffer: &Buffer, offset: usize| buffer.address() + offset as u64;
+        (0..count)
+            .map(|set| Operands {
+                a: at(&self.data, set * (a + b)),
+                b: at(&self.data, set * (a + b) + a),
+                c: at(&self.out, set * c),
+                alpha: 1.0,
+                scale_a: self.scales.address(),
+                scale_b: self.scales.address(),
+            })
+            .collect()
     }
 
-    /// The exact value of C's element (row, column), before rounding.
-    pub fn exact(&self, problem: &Problem, row: usize, column: usize) -> f64 {
-        let k = problem.k;
-        let at = |bytes: &[u8], index: usize| {
-            value(
-                bytes,
-                problem.element,
-                index % (bytes.len() / problem.element.bytes()),
-            )
-        };
-        (0..k)
-            .map(|i| at(&self.host_a, row * k + i) * at(&self.host_b, column * k + i))
-            .sum()
+    /// Fills the results of a set with NaN.
+    pub fn poison(&self, problem: &Problem, set: &Operands) -> kernels::Result<()> {
+        self.device.set(set.c, 0xFF, problem.m * problem.n * 2)
     }
 
-    /// Relative Frobenius error of `samples` random elements of bf16 output set `set`; all elements if there are few.
+    /// Relative Frobenius error of `samples` random elements of the bf16 results of a set against f64; NaN if any element is NaN.
     pub fn error(
         &self,
-        device: &Device,
         problem: &Problem,
-        set: usize,
+        set: &Operands,
         samples: usize,
         random: &mut Random,
-        scale: impl Fn(usize, usize) -> f64,
-    ) -> f64 {
-        let (m, n) = (problem.m, problem.n);
-        let out: Vec<u16> = device.download(&self.c[set], m * n).expect("output");
+    ) -> kernels::Result<f64> {
+        let (m, n, k) = (problem.m, problem.n, problem.k);
+        let out: Vec<u16> = self.device.read(set.c, m * n)?;
         if out.iter().any(|bits| bits & 0x7FFF > 0x7F80) {
-            return f64::NAN;
+            return Ok(f64::NAN);
         }
+        let bytes = self.element.bytes();
+        let first = |address: u64| (address - self.data.address()) as usize / bytes;
+        let (a, b) = (first(set.a), first(set.b));
+        let at = |index: usize| value(&self.block, self.element, index % (BLOCK / bytes));
+        let scales: Vec<f32> = match self.element {
+            Element::Int8 => self.device.read(self.scales.address(), m.max(n))?,
+            _ => vec![1.0; m.max(n)],
+        };
         let (mut difference, mut size) = (0.0, 0.0);
-        let all = m * n <= samples;
-        for i in 0..samples.min(m * n) {
-            let at = if all {
-                i
-            } else {
-                random.next() as usize % (m * n)
-            };
-            let exact = self.exact(problem, at / n, at % n) * scale(at / n, at % n);
-            let got = half::bf16::from_bits(out[at]).to_f64();
+        for _ in 0..samples {
+            let (row, column) = (random.next() as usize % m, random.next() as usize % n);
+            let exact: f64 = (0..k)
+                .map(|i| at(a + row * k + i) * at(b + column * k + i))
+                .sum();
+            let exact = exact * f64::from(scales[row]) * f64::from(scales[column]);
+            let got = half::bf16::from_bits(out[row * n + column]).to_f64();
             difference += (got - exact) * (got - exact);
             size += exact * exact;
         }
-        (difference / size.max(1e-300)).sqrt()
+        Ok((difference / size.max(1e-300)).sqrt())
     }
 }
