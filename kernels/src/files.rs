@@ -1,5 +1,23 @@
 /// Every file under `kernels/` that a compiler reads, with its text. In the order of the ladders; a test holds it to the folders.
 static FILES: &[(&str, &str)] = &[
     file!("gemm/k01_naive.cu"),
+    file!("micro/copy.cu"),
+    file!("micro/read.cu"),
+    file!("micro/coalescing.cu"),
+    file!("micro/pointer_chase.cu"),
+    file!("micro/l2_bandwidth.cu"),
+    file!("micro/cp_async.cu"),
+    file!("micro/shared_bandwidth.cu"),
+    file!("micro/bank_conflicts.cu"),
+    file!("micro/occupancy_ilp.cu"),
+    file!("micro/fma_rate.cu"),
+    file!("micro/divergence.cu"),
+    file!("micro/shuffle_reduce.cu"),
+    file!("micro/hmma_rate.cu"),
+    file!("micro/wgmma_rate.cu"),
+    file!("micro/register_pressure.cu"),
+    file!("micro/empty.cu"),
+    file!("micro/empty_dependent.cu"),
     file!("include/gpu.h"),
+    file!("include/micro.h"),
 ];
