@@ -157,6 +157,8 @@ pub fn pointer_chase(lab: &mut Lab) -> Outcome {
         }
         lab.write(&chain, &words)?;
         drop(words);
+        // The last of what was written lies in the L2: other zeros take its place.
+        drop(lab.zeros(256 << 20)?);
         let first = address(0);
         lab.write(&state, &[first as u32, (first >> 32) as u32])?;
         let go = |warm: usize, steps: usize| -> Outcome<()> {
@@ -264,7 +266,10 @@ pub fn cp_async(lab: &mut Lab) -> Outcome {
             };
             if let Err(error) = one(lab) {
                 failures += &format!("{line} with {stages} stages: {error}; ");
-                lab.device.synchronize()?;
+                // After some errors nothing runs any more in this process.
+                if lab.device.synchronize().is_err() {
+                    return Err(failures.into());
+                }
             }
         }
     }

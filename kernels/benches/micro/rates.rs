@@ -117,7 +117,10 @@ pub fn wgmma_rate(lab: &mut Lab) -> Outcome {
         for n in [8, 16, 32, 64, 128, 256] {
             if let Err(error) = wgmma(lab, n, groups, rounds, line) {
                 failures += &format!("N={n} with {groups} groups: {error}; ");
-                lab.device.synchronize()?;
+                // After some errors nothing runs any more in this process.
+                if lab.device.synchronize().is_err() {
+                    return Err(failures.into());
+                }
             }
         }
     }
