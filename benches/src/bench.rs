@@ -108,7 +108,7 @@ impl Bench {
 }
 
 /// The date by the system's clock, or nothing if it has none.
-fn today() -> String {
+pub(crate) fn today() -> String {
     let date = Command::new("date")
         .arg("+%Y-%m-%d")
         .current_dir(Path::new("/"))

@@ -8,6 +8,7 @@
 mod bench;
 mod claim;
 mod digest;
+pub mod gpu;
 mod machine;
 mod record;
 pub mod trace;

@@ -1,0 +1,141 @@
+//! Records of a GPU: measured by programs of their own, often far from the checkout and without git.
+
+use crate::record::{Machine, Record, Source};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// An empty record of a GPU bench; the caller pushes series and saves it under [`root`].
+///
+/// `sources` are the files and folders, relative to the checkout, whose code is measured. Where they are missing the digest stays
+/// empty, and the record reads as stale rather than being lost with its samples. The environment variables `COMMIT` and `DIRTY`
+/// (`0` or `1`) stand in for git where the program runs without it.
+pub fn record(
+    name: &str,
+    title: &str,
+    command: &str,
+    device_name: &str,
+    driver: &str,
+    sources: &[&str],
+) -> Record {
+    let paths: Vec<String> = sources.iter().map(|path| (*path).to_owned()).collect();
+    let root = root();
+    let digest = crate::digest(&root, &paths).unwrap_or_else(|error| {
+        eprintln!(
+            "the measured sources cannot be read, so the record is stale from the start: {error}"
+        );
+        String::new()
+    });
+    let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let here = Machine::here();
+    let toolchain = [here.toolchain, driver.to_owned()];
+    Record {
+        name: name.to_owned(),
+        title: title.to_owned(),
+        command: command.to_owned(),
+        date: crate::bench::today(),
+        machine: Machine {
+            device: device_name.to_owned(),
+            toolchain: toolchain
+                .iter()
+                .filter(|part| !part.is_empty())
+                .map(String::as_str)
+                .collect::<Vec<_>>()
+                .join(", "),
+            ..here
+        },
+        source: told(
+            Source::of(&root, &paths, digest),
+            set("COMMIT"),
+            set("DIRTY"),
+        ),
+        tests_passed: Vec::new(),
+        series: Vec::new(),
+    }
+}
+
+/// The checkout's root: `WAVEBOOST_ROOT` if it is set, since the program may run on another machine than it was built on.
+pub fn root() -> PathBuf {
+    std::env::var_os("WAVEBOOST_ROOT").map_or_else(crate::checkout, PathBuf::from)
+}
+
+/// The GPU driver's version by `nvidia-smi`, by the kernel module where that is missing, or nothing.
+pub fn driver() -> String {
+    let query = ["--query-gpu=driver_version", "--format=csv,noheader"];
+    let output = Command::new("nvidia-smi").args(query).output();
+    let said = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    let first = said.ok().and_then(|said| {
+        let line = said.lines().next()?.trim().to_owned();
+        line.starts_with(|c: char| c.is_ascii_digit())
+            .then_some(line)
+    });
+    first
+        .or_else(|| module_version(Path::new("/proc/driver/nvidia/version")))
+        .unwrap_or_default()
+}
+
+/// `580.159.04` out of `NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.159.04  Release Build …`.
+fn module_version(path: &Path) -> Option<String> {
+    let text = std::fs::read_to_string(path).ok()?;
+    let mut words = text.lines().next()?.split_whitespace();
+    let version =
+        |word: &&str| word.contains('.') && word.chars().all(|c| c.is_ascii_digit() || c == '.');
+    words.find(version).map(str::to_owned)
+}
+
+/// What git said of the sources, unless the environment says otherwise. Without either, nobody knows: dirty.
+fn told(git: Source, commit: Option<String>, dirty: Option<String>) -> Source {
+    let known = !git.commit.is_empty() || commit.is_some();
+    let dirty = match dirty.as_deref() {
+        Some(told) => !matches!(told, "0" | "false"),
+        None => git.dirty || !known,
+    };
+    Source {
+        commit: commit.unwrap_or(git.commit),
+        dirty,
+        ..git
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_environment_stands_in_for_git() {
+        let git = |commit: &str, dirty| Source {
+            commit: commit.to_owned(),
+            dirty,
+            paths: vec!["a".to_owned()],
+            digest: "d".to_owned(),
+        };
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(told(git("c", true), None, None), git("c", true));
+        assert_eq!(told(git("", false), None, None), git("", true));
+        assert_eq!(told(git("", false), some("e"), some("0")), git("e", false));
+        assert_eq!(told(git("c", false), None, some("1")), git("c", true));
+        assert_eq!(
+            told(git("", true), some("e"), some("false")),
+            git("e", false)
+        );
+    }
+
+    #[test]
+    fn the_kernel_module_names_its_version() {
+        let path = std::env::temp_dir().join(format!("nvidia-{}", std::process::id()));
+        let line = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.159.04  Release Build  (x)\nGCC version: 14.2.0\n";
+        std::fs::write(&path, line).unwrap();
+        assert_eq!(module_version(&path).as_deref(), Some("580.159.04"));
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(module_version(&path), None);
+    }
+
+    #[test]
+    fn a_record_without_sources_is_stale_and_not_lost() {
+        let made = record("n", "t", "c", "a GPU", "driver 1.2", &["no such file"]);
+        assert!(made.source.digest.is_empty() && made.is_stale(&root()));
+        assert_eq!(made.machine.device, "a GPU");
+        assert!(made.machine.toolchain.ends_with("driver 1.2"));
+        let kept = record("n", "t", "c", "a GPU", "", &["benches/src/gpu.rs"]);
+        assert!(!kept.is_stale(&root()));
+    }
+}
