@@ -50,7 +50,7 @@ KERNEL void __launch_bounds__(CONSUMERS * 128 + 224 - 96 * OCC, OCC) gemm_stream
     unsigned char* p_tiles = raw + (1024 - shared_address(raw) % 1024) % 1024;
     unsigned char* q_tiles = p_tiles + STAGES * P_BYTES;
     unsigned char* staging = q_tiles + STAGES * Q_BYTES;
-    u64* full = reinterpret_cast<u64*>(staging + 256 * CQ * 2);
+    u64* full = reinterpret_cast<u64*>(staging + CONSUMERS * 256 * CQ);
     u64* empty = full + STAGES;
     const int group = threadIdx.x / 128, rank = CL > 1 ? cluster_rank() : 0;
 

@@ -8,7 +8,7 @@
 #if defined(__CUDACC_RTC__) || defined(__CUDACC__)
 #define KERNEL extern "C" __global__
 #define DEVICE static __device__ __forceinline__
-#define METHOD __device__ __forceinline__
+#define MEMBER __device__ __forceinline__
 #define GLOBAL(T) T*
 #define SHARED(T, name, size) __shared__ T name[size]
 #define WARP 32

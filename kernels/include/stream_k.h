@@ -16,7 +16,7 @@ struct Schedule {
     int next_whole;
     int tile, k, k_end;  // the present segment: k-steps [k, k_end) of `tile`
 
-    METHOD Schedule(int tiles, int whole, int ksteps, int worker, int workers)
+    MEMBER Schedule(int tiles, int whole, int ksteps, int worker, int workers)
         : ksteps(ksteps), worker(worker), whole(whole), next_whole(worker) {
         share = (tiles - whole) * ksteps / workers;
         longer = (tiles - whole) * ksteps % workers;
@@ -24,10 +24,10 @@ struct Schedule {
         position = start(worker + 1);
     }
     // Where worker w's range begins: the first ranges are a step longer where the cut does not come out even.
-    METHOD int start(int w) const { return w * share + min(w, longer); }
+    MEMBER int start(int w) const { return w * share + min(w, longer); }
 
     // Moves to the next segment.
-    METHOD bool next(int workers) {
+    MEMBER bool next(int workers) {
         if (position > low) {
             int shared_tile = (position - 1) / ksteps, first = shared_tile * ksteps;
             tile = whole + shared_tile;
@@ -44,7 +44,7 @@ struct Schedule {
         return true;
     }
     // The first worker that shares the present tile.
-    METHOD int first_sharer() const {
+    MEMBER int first_sharer() const {
         int first = (tile - whole) * ksteps, w = worker;
         while (w > 0 && start(w) > first) --w;
         return w;

@@ -73,13 +73,13 @@ template <int N> DEVICE void wgmma_rs(Accumulator (&d)[N / 2], const u32 (&a)[4]
 
 // A, B, P: the numbers of the operands that follow the accumulators; without `accumulate`, D is overwritten.
 #define WGMMA(N, LIST, REGISTERS, A, B, P)                                                                        \
-    template <> METHOD void wgmma<N>(Accumulator (&d)[N / 2], u64 a, u64 b, int accumulate) {                     \
+    template <> MEMBER void wgmma<N>(Accumulator (&d)[N / 2], u64 a, u64 b, int accumulate) {                     \
         asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, " P ", 0;\n"                                            \
                      "wgmma.mma_async.sync.aligned.m64n" #N WGMMA_SHAPE " {" LIST "}, " A ", " B ", p" WGMMA_TAIL_SS ";\n}" \
                      : EXPAND REGISTERS : "l"(a), "l"(b), "r"(accumulate));                                              \
     }
 #define WGMMA_RS(N, LIST, REGISTERS, A, B, P)                                                                     \
-    template <> METHOD void wgmma_rs<N>(Accumulator (&d)[N / 2], const u32 (&a)[4], u64 b, int accumulate) {      \
+    template <> MEMBER void wgmma_rs<N>(Accumulator (&d)[N / 2], const u32 (&a)[4], u64 b, int accumulate) {      \
         asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, " P ", 0;\n"                                            \
                      "wgmma.mma_async.sync.aligned.m64n" #N WGMMA_SHAPE " {" LIST "}, {" A "}, " B ", p" WGMMA_TAIL_RS ";\n}" \
                      : EXPAND REGISTERS : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(accumulate));          \
