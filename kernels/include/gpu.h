@@ -11,4 +11,6 @@
 #define GLOBAL(T) T*
 #define SHARED(T, name, size) __shared__ T name[size]
 #define WARP 32
+#elif defined(__HIP__)
+#include "hip.h"
 #endif
