@@ -11,8 +11,18 @@ constexpr int CHUNKS = 8;                                    // of a row
 
 // The matrix instructions give a lane results of SPAN/T consecutive rows; with the rows that T tiles read interleaved, their results
 // are SPAN consecutive ones. The key below is constant over a lane's own rows.
-template <int SPAN> DEVICE int place(int row, int chunk) {
+template <int SPAN> constexpr __device__ __forceinline__ int place(int row, int chunk) {
     return row * CHUNKS + (chunk ^ (row % 4 | row / SPAN % 2 * 4));
+}
+// LDS serves eight lanes at a time where each wants 16 bytes: neighbours, or on CDNA two fours such as 0..3 with 12..15. Either way they
+// are eight neighbours around a circle of 16, and their chunks must lie in eight different places of the 128 bytes.
+template <class Fragment> constexpr bool conflict_free() {
+    for (int start = 0; start < 16; start += 4) {
+        int places = 0;
+        for (int i = start; i < start + 8; ++i) places |= 1 << place<Fragment::SPAN>(Fragment::row_of(i % 16), 0) % CHUNKS;
+        if (places != 255) return false;
+    }
+    return true;
 }
 
 // ROWS rows of a matrix, 128 bytes of k at a time, spread over THREADS threads.

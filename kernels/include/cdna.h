@@ -71,10 +71,11 @@ struct Fp8 {
 // consecutive ones: tile t's row i lies at i/4*(4*T) + 4*t + i%4.
 template <int T> struct Fragment {
     static constexpr int SPAN = 4 * T;
+    static constexpr __device__ int row_of(int i) { return i / 4 * SPAN + i % 4; }
     int row;
     __device__ __forceinline__ explicit Fragment(int wave) {
-        int i = threadIdx.x % 16;
-        row = wave * T * 16 + i / 4 * SPAN + i % 4;
+        static_assert(conflict_free<Fragment>(), "lanes that LDS serves together meet in its banks");
+        row = wave * T * 16 + row_of(threadIdx.x % 16);
     }
     // Chunks 4*step .. 4*step+3 of the row, one a group of 16 lanes.
     __device__ __forceinline__ void read(const Chunk* tile, int step, Chunk (&to)[T]) const {

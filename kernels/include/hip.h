@@ -15,7 +15,7 @@
 #define KERNEL extern "C" __global__
 #define DEVICE static __device__ __forceinline__
 #define GLOBAL(T) T*
-#define SHARED(T, name, size) __shared__ T name[size]
+#define SHARED(T, name, size) __shared__ alignas(16) T name[size]
 #if defined(__GFX9__)
 #define WARP 64
 #else
@@ -24,23 +24,17 @@
 
 struct HipIndex { unsigned x, y, z; };
 // Sizes of the launch, which the loader writes behind the kernel's arguments: blocks as three u32, then threads as three u16.
-DEVICE const __attribute__((address_space(4))) char* hip_launch() {
-    return (const __attribute__((address_space(4))) char*)__builtin_amdgcn_implicitarg_ptr();
-}
-DEVICE HipIndex hip_blocks() {
-    auto sizes = (const __attribute__((address_space(4))) unsigned*)hip_launch();
-    return {sizes[0], sizes[1], sizes[2]};
-}
-DEVICE HipIndex hip_threads() {
-    auto sizes = (const __attribute__((address_space(4))) unsigned short*)(hip_launch() + 12);
+template <class T> DEVICE HipIndex hip_sizes(int at) {
+    typedef const __attribute__((address_space(4))) T* Sizes;  // constant memory: read once, by scalar loads
+    auto sizes = Sizes(__builtin_amdgcn_implicitarg_ptr()) + at / sizeof(T);
     return {sizes[0], sizes[1], sizes[2]};
 }
 #define threadIdx \
     (HipIndex{__builtin_amdgcn_workitem_id_x(), __builtin_amdgcn_workitem_id_y(), __builtin_amdgcn_workitem_id_z()})
 #define blockIdx \
     (HipIndex{__builtin_amdgcn_workgroup_id_x(), __builtin_amdgcn_workgroup_id_y(), __builtin_amdgcn_workgroup_id_z()})
-#define blockDim hip_threads()
-#define gridDim hip_blocks()
+#define blockDim hip_sizes<unsigned short>(12)
+#define gridDim hip_sizes<unsigned>(0)
 
 // The barrier itself orders no memory: what the block wrote before it is released, what it reads after it is acquired.
 DEVICE void __syncthreads() {
@@ -81,6 +75,7 @@ template <class T> DEVICE T __shfl_up_sync(unsigned long long, T value, int delt
     int own = hip_lane();
     return hip_from_lane(value, (own & (width - 1)) >= delta ? own - delta : own);
 }
+DEVICE float shuffle_xor(float value, int lanes) { return __shfl_xor_sync(~0ull, value, lanes); }
 #if WARP == 64
 DEVICE unsigned long long __ballot_sync(unsigned long long, bool set) { return __builtin_amdgcn_ballot_w64(set); }
 #else
@@ -89,15 +84,18 @@ DEVICE unsigned long long __ballot_sync(unsigned long long, bool set) { return _
 
 struct alignas(8) float2 { float x, y; };
 struct alignas(16) float4 { float x, y, z, w; };
-struct alignas(8) int2 { int x, y; };
-struct alignas(16) int4 { int x, y, z, w; };
 struct alignas(8) uint2 { unsigned x, y; };
 struct alignas(16) uint4 { unsigned x, y, z, w; };
 DEVICE float2 make_float2(float x, float y) { return {x, y}; }
 DEVICE float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
+template <class V, class T> DEVICE V vector_load(const T* from) { return *reinterpret_cast<const V*>(from); }
+template <class V, class T> DEVICE void vector_store(T* to, V value) { *reinterpret_cast<V*>(to) = value; }
 
 template <class T> DEVICE T min(T a, T b) { return b < a ? b : a; }
 template <class T> DEVICE T max(T a, T b) { return a < b ? b : a; }
+DEVICE float __uint_as_float(unsigned bits) { return __builtin_bit_cast(float, bits); }
+DEVICE unsigned __float_as_uint(float value) { return __builtin_bit_cast(unsigned, value); }
+DEVICE float float_of_bf16(unsigned bits) { return __uint_as_float(bits << 16); }
 DEVICE float fminf(float a, float b) { return __builtin_fminf(a, b); }
 DEVICE float fmaxf(float a, float b) { return __builtin_fmaxf(a, b); }
 DEVICE float fmaf(float a, float b, float c) { return __builtin_fmaf(a, b, c); }

@@ -40,10 +40,11 @@ struct Int8 {
 // consecutive ones: tile t's row i lies at i%2*(8*T) + 8*t + i/2.
 template <int T> struct Fragment {
     static constexpr int SPAN = 8 * T;
+    static constexpr __device__ int row_of(int i) { return i % 2 * SPAN + i / 2; }
     int row;
     __device__ __forceinline__ explicit Fragment(int wave) {
-        int i = threadIdx.x % 16;
-        row = wave * T * 16 + i % 2 * SPAN + i / 2;
+        static_assert(conflict_free<Fragment>(), "lanes that LDS serves together meet in its banks");
+        row = wave * T * 16 + row_of(threadIdx.x % 16);
     }
     // Chunks DEPTH*step .. of the row, for one instruction.
     template <int DEPTH> __device__ __forceinline__ void read(const Chunk* tile, int step, Chunk (&to)[T][DEPTH]) const {
