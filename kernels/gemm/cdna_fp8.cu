@@ -5,7 +5,7 @@
 // scales are applied once, on the sums. MI300 reads e4m3 in its FNUZ form (bias 8): whoever stores OCP's e4m3 doubles the scale instead of
 // converting, for every code but OCP's NaN and minus zero (see Fp8 in cdna.h).
 // Should gain: half the bytes and twice the rate of bf16.
-// Compiled and disassembled; run by hand in tinygrad's emulator, which takes the codes as OCP's, so the form itself was not seen. Never
+// Compiled and disassembled; run by hand (tests/amd_run.rs) in an emulator that reads the codes as OCP's, so FNUZ itself was not seen. Never
 // on a GPU: nothing is known of its speed.
 //@ entry: gemm_cdna_fp8
 //@ arch: gfx942

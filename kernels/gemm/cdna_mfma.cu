@@ -6,7 +6,7 @@
 // Should gain: LDS is read 16 bytes a lane without bank conflicts, half the time that the MFMAs take; the loads hide behind those.
 // With the operands swapped (D = B * A^T) and rows interleaved, a lane's results are 4*TN consecutive columns: 16-byte stores.
 // MI300's eight dies have an L2 each: tile_order gives every die neighbouring tiles. Any M, N, K; rows need no alignment.
-// Compiled and disassembled; the gfx942 code was run by hand in tinygrad's emulator. Never on a GPU: nothing is known of its speed.
+// Compiled and disassembled; gfx942's code run in an emulator, by hand (tests/amd_run.rs). Never on a GPU: nothing is known of its speed.
 //@ entry: gemm_cdna
 //@ arch: gfx90a gfx942
 //@ param: BM=128 BN=128 WM=2 WN=2 BITS=16

@@ -5,7 +5,7 @@
 // and LDS is read twice as often for the same work; eight smaller waves a block instead of four keep a lane below 256 registers.
 // Should gain, against the same tile on the vector units: 512 instead of 256 operations a cycle and CU.
 // As there: the next tile waits in registers while this one is multiplied, and a lane's results are consecutive columns of C.
-// Compiled and disassembled; run by hand in tinygrad's emulator. Never on a GPU: nothing is known of its speed.
+// Compiled and disassembled; run in an emulator, by hand (tests/amd_run.rs). Never on a GPU: nothing is known of its speed.
 //@ entry: gemm_rdna
 //@ arch: gfx1100
 //@ param: BM=128 BN=128 WM=2 WN=4 BITS=16
