@@ -12,4 +12,7 @@
 #define GLOBAL(T) T*
 #define SHARED(T, name, size) __shared__ T name[size]
 #define WARP 32
+#elif defined(__HIP__)
+// The space after # keeps this line from `Source`: the compiler for AMD pastes the header, and no other text changes with it.
+# include "hip.h"
 #endif

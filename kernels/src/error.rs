@@ -67,6 +67,14 @@ pub enum Error {
         /// How to get it.
         install: &'static str,
     },
+    /// A program ran, but not to its end.
+    #[error("{program} failed: {log}")]
+    Program {
+        /// The program.
+        program: String,
+        /// What it said.
+        log: String,
+    },
     /// A file cannot be read or written.
     #[error("{}: {error}", path.display())]
     Io {

@@ -5,6 +5,8 @@
 //! NVRTC, keeps the compiler's log and caches the result; [`Kernel`] loads it and launches it with arguments by name. Nothing here
 //! needs CUDA to be built: the libraries are found when they are first used, and what is missing is said in a sentence.
 
+mod amd;
+mod cache;
 mod device;
 mod error;
 mod expression;
@@ -13,6 +15,7 @@ mod metadata;
 mod nvrtc;
 mod source;
 
+pub use amd::{AmdObject, AmdResources, clang_version};
 pub use device::{Buffer, Device, Event, Graph, Plain};
 pub use error::{Error, Result};
 pub use expression::{Values, evaluate};
