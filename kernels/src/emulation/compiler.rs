@@ -88,7 +88,13 @@ pub fn library(source: &Source) -> Result<PathBuf> {
         headers.push((*name, read(&format!("include/{name}"))?));
     }
     let options = OPTIONS.join(" ");
-    let mut parts = vec![compiler.version.as_str(), &options, &source.metadata.entry];
+    let program = compiler.program.to_string_lossy();
+    let mut parts = vec![
+        &*program,
+        &compiler.version,
+        &options,
+        &source.metadata.entry,
+    ];
     parts.extend(headers.iter().map(|(_, text)| text.as_ref()));
     let key = source.digest(&parts);
     let folder = cache_folder("host");
