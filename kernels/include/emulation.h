@@ -149,6 +149,7 @@ template <class T> struct Take<Pointer<T>> {
         array.data = static_cast<char*>(argument.data);
         array.count = argument.count;
         array.element = sizeof(T);
+        if (!std::is_const<T>::value) array.elements.resize(argument.count);
         return {&array, 0};
     }
 };

@@ -19,17 +19,17 @@ constexpr unsigned LANES = 32;
 constexpr unsigned SECTOR = 32;  // bytes that one transaction with global memory moves
 constexpr unsigned BANKS = 32;   // of 4 bytes each, in shared memory
 
-// When and by whom an element of shared memory was touched. Times are numbers of barriers passed: two accesses are ordered if a
-// block barrier lies between them or, for two lanes of a warp, a warp barrier.
+// When and by whom an element was touched. Times are numbers of barriers passed: two accesses of a block are ordered if a
+// block barrier lies between them or, for two lanes of a warp, a warp barrier. Nothing orders what two blocks do.
 struct Touch {
     uint32_t interval = 0, warp_interval = 0;
     uint16_t thread = 0, line = 0;
 };
 
-// The last write, and enough readers since the last barrier to find one that a new write collides with: the latest, another lane
-// of its warp, and one of another warp.
+// The last write, and enough readers since the last barrier to find one that a new write collides with: one, and another lane
+// of its warp. Warps take turns, so a reader of an earlier warp collides with whatever write comes later, and is kept.
 struct Element {
-    Touch write, reader, same_warp, other_warp;
+    Touch write, reader, same_warp;
 };
 
 // One access in the source.
@@ -50,7 +50,7 @@ struct Array {
     bool shared = false;
     const void* declared = nullptr;    // of a shared array: what tells its declaration from others
     std::vector<char> storage;         // of a shared array
-    std::vector<Element> elements;     // of a shared array
+    std::vector<Element> elements;     // of an array that is written, else empty
     std::vector<Site> sites;
     size_t recent = 0;
 };
@@ -89,13 +89,15 @@ static inline void describe(FaultKind kind, const Array* array, int64_t index, P
     running.fault->other_line = with.line;
     running.fault->wrote = writes;
     running.fault->other_wrote = wrote;
+    running.fault->other_block = with.interval < running.first_interval;
     stop();
 }
 
 static inline bool same_warp(const Touch& touch) { return touch.thread / LANES == running.thread / LANES; }
 
 // Whether nothing orders an earlier access of another thread before what the running thread does now.
-static inline bool collides(const Touch& touch) {
+static inline bool collides(const Array& array, const Touch& touch) {
+    if (touch.interval < running.first_interval) return !array.shared && touch.interval > 0;  // another block, on the same memory
     if (touch.interval != running.interval || touch.thread == running.thread) return false;
     return !(same_warp(touch) && touch.warp_interval != running.warp_interval);
 }
@@ -103,25 +105,22 @@ static inline bool collides(const Touch& touch) {
 static inline void check_order(Array& array, int64_t index, bool writes, Place place) {
     Element& element = array.elements[index];
     Touch now{running.interval, running.warp_interval, static_cast<uint16_t>(running.thread), static_cast<uint16_t>(place.line)};
-    if (collides(element.write)) race(array, index, place, writes, element.write, true);
+    if (collides(array, element.write)) race(array, index, place, writes, element.write, true);
     if (writes) {
-        for (const Touch* reader : {&element.reader, &element.same_warp, &element.other_warp})
-            if (collides(*reader)) race(array, index, place, true, *reader, false);
+        for (const Touch* reader : {&element.reader, &element.same_warp})
+            if (collides(array, *reader)) race(array, index, place, true, *reader, false);
         element.write = now;
         return;
     }
-    if (element.write.interval < running.first_interval && !running.never_written.kind) {
+    if (array.shared && element.write.interval < running.first_interval && !running.never_written.kind) {
         describe(NEVER_WRITTEN, &array, index, place);
         std::swap(running.never_written, *running.fault);
     }
     Touch& reader = element.reader;
-    if (reader.interval != running.interval) {
-        element.same_warp = element.other_warp = Touch{};
-        reader = now;
-    } else if (!same_warp(reader)) {
-        element.other_warp = now;
-    } else if (reader.warp_interval != running.warp_interval) {
-        element.same_warp = Touch{};  // ordered before all that this warp does from here on; `reader` still stands for the warp
+    bool other_block = !array.shared && reader.interval > 0 && reader.interval < running.first_interval;
+    if (other_block || (reader.interval == running.interval && !same_warp(reader))) return;  // kept
+    if (reader.interval != running.interval || reader.warp_interval != running.warp_interval) {
+        element.same_warp = Touch{};  // what this warp read before is ordered before all that it does from here on
         reader = now;
     } else if (reader.thread != running.thread) {
         element.same_warp = now;
@@ -159,7 +158,7 @@ static inline char* access(Array& array, bool writes, int64_t index, unsigned by
         describe(MISALIGNED, &array, index, place, detail.c_str());
         stop();
     }
-    if (array.shared)
+    if (!array.elements.empty())
         for (int64_t i = 0; i < wide; ++i) check_order(array, index + i, writes, place);
     Kind kind = array.shared ? (writes ? SHARED_STORE : SHARED_LOAD) : (writes ? GLOBAL_STORE : GLOBAL_LOAD);
     Site& site = site_of(array, kind, bytes, place);

@@ -47,6 +47,8 @@ struct Fault {
     int32_t thread, other;        // -1 where none
     int32_t line, other_line;     // 0 where none
     int32_t wrote, other_wrote;   // what the two did, of a race
+    int32_t other_block;          // whether the other is of another block
+    int32_t padding;
     int64_t index;
     uint64_t count;               // elements of the array
     char array[32];

@@ -3,13 +3,23 @@
 
 use kernels::{Argument, Counts, Emulated, Error, Fault, FaultKind, Metadata, Source, Values};
 
-/// Runs `body` as `void planted(GLOBAL(const float) a, GLOBAL(float) c, int N)` in one block; its first line is line 3.
+/// Runs `body` in one block.
 fn planted(threads: usize, body: &str, n: usize) -> Result<(Counts, Vec<f32>), Error> {
+    planted_in(1, threads, body, n)
+}
+
+/// Runs `body` as `void planted(GLOBAL(const float) a, GLOBAL(float) c, int N)`; its first line is line 3.
+fn planted_in(
+    blocks: usize,
+    threads: usize,
+    body: &str,
+    n: usize,
+) -> Result<(Counts, Vec<f32>), Error> {
     let text = format!(
         "#include \"gpu.h\"\nKERNEL void planted(GLOBAL(const float) a, GLOBAL(float) c, int N) {{\n{body}\n}}\n"
     );
     let head = format!(
-        "//@ entry: planted\n//@ arch: host\n//@ threads: {threads}\n//@ grid: 1\n//@ args: a c N\n"
+        "//@ entry: planted\n//@ arch: host\n//@ threads: {threads}\n//@ grid: {blocks}\n//@ args: a c N\n"
     );
     let kernel = Emulated::from_source(Source {
         metadata: Metadata::parse("planted.cu", &head)?,
@@ -27,7 +37,11 @@ fn planted(threads: usize, body: &str, n: usize) -> Result<(Counts, Vec<f32>), E
 }
 
 fn fault(threads: usize, body: &str, n: usize) -> Fault {
-    match planted(threads, body, n) {
+    fault_in(1, threads, body, n)
+}
+
+fn fault_in(blocks: usize, threads: usize, body: &str, n: usize) -> Fault {
+    match planted_in(blocks, threads, body, n) {
         Err(Error::Emulation { fault, path }) => {
             let text = Error::Emulation {
                 fault: fault.clone(),
@@ -61,6 +75,7 @@ fn a_missing_barrier_is_a_race() {
         other,
         other_line: 7,
         other_wrote: false,
+        ..
     } = &found.kind
     else {
         panic!("{found}");
@@ -76,6 +91,7 @@ fn a_missing_barrier_is_a_race() {
         other,
         other_line,
         other_wrote,
+        other_block: false,
     } = &found.kind
     else {
         panic!("{found}");
@@ -128,6 +144,87 @@ fn two_writers_of_one_element_race() {
     else {
         panic!("{found}");
     };
+}
+
+#[test]
+fn a_shuffle_is_no_barrier_for_memory() {
+    let body = "SHARED(float, flag, 1);
+if (threadIdx.x == 0) flag[0] = a[0];
+__syncthreads();
+float v = shuffle_xor(flag[0], 1);
+BARRIER
+if (threadIdx.x == 0) flag[0] = 2.0f;
+c[threadIdx.x] = v;";
+    planted(32, &body.replace("BARRIER", "__syncwarp();"), 32).unwrap();
+    let found = fault(32, &body.replace("BARRIER", ""), 32);
+    let FaultKind::Race {
+        wrote: true,
+        other_line: 6,
+        other_wrote: false,
+        ..
+    } = found.kind
+    else {
+        panic!("{found}");
+    };
+    assert_eq!((found.thread, found.line), (Some(0), 8));
+}
+
+#[test]
+fn threads_that_write_the_same_output_race() {
+    // The grid's blocks each write their own part, or all the same.
+    let body = "int i = PART + threadIdx.x;\nc[i] = a[i];";
+    let own = body.replace("PART", "blockIdx.x * 32");
+    planted_in(2, 32, &own, 64).unwrap();
+    let found = fault_in(2, 32, &body.replace("PART", "0"), 64);
+    let FaultKind::Race {
+        element,
+        wrote: true,
+        other: 0,
+        other_wrote: true,
+        other_block: true,
+        ..
+    } = &found.kind
+    else {
+        panic!("{found}");
+    };
+    assert_eq!(
+        (element.array.as_str(), element.index, found.block),
+        ("c", 0, [1, 0, 0])
+    );
+    assert!(
+        found
+            .to_string()
+            .contains("thread 0 of another block writes it"),
+        "{found}"
+    );
+    let found = fault(32, "c[threadIdx.x / 2] = 1.0f;", 32);
+    assert!(
+        matches!(
+            found.kind,
+            FaultKind::Race {
+                other_block: false,
+                ..
+            }
+        ),
+        "{found}"
+    );
+    // One block reads what the other writes, in either order.
+    for (reader, writer) in [(0, 1), (1, 0)] {
+        let body = format!(
+            "float v = 0.0f;\nif (blockIdx.x == {reader}) v = c[0];\nif (blockIdx.x == {writer}) c[0] = 1.0f;\nif (v > 2.0f) c[1] = v;"
+        );
+        let found = fault_in(2, 1, &body, 2);
+        assert!(
+            matches!(
+                found.kind,
+                FaultKind::Race {
+                    other_block: true,
+                    ..
+                }
+            ),
+            "{found}"
+        );
+    }
 }
 
 #[test]
@@ -210,6 +307,12 @@ fn shared_memory_starts_with_nothing_in_every_block() {
         (element.array.as_str(), element.index, found.thread),
         ("tile", 0, Some(0))
     );
+    // What the block before wrote is gone.
+    let first =
+        "SHARED(float, tile, 1);\nif (blockIdx.x == 0) tile[0] = 1.0f;\nc[blockIdx.x] = tile[0];";
+    let found = fault_in(2, 1, first, 2);
+    assert_eq!(found.block, [1, 0, 0]);
+    assert!(matches!(found.kind, FaultKind::NeverWritten(_)), "{found}");
     let found = fault(32, "SHARED(float, big, 12289);\nbig[0] = 1.0f;", 32);
     assert!(
         matches!(found.kind, FaultKind::SharedTooLarge(_)),
@@ -302,6 +405,19 @@ fn lanes_that_take_different_ways_make_partial_instructions() {
     assert_eq!((stores.instructions, stores.partial), (2, 2));
     // 16 values, every second one: all four sectors, twice.
     assert_eq!((stores.transactions, stores.ideal), (8, 4));
+    // Lanes that do not exist do not idle; accesses of two widths are two instructions, even in one line.
+    let both = "float4 v = vector_load<float4>(a); c[threadIdx.x] = v.y + a[threadIdx.x];";
+    let (counts, c) = planted(16, both, 16).unwrap();
+    assert_eq!(c[3], 4.0);
+    assert_eq!(
+        (
+            counts.global_loads.instructions,
+            counts.global_loads.partial
+        ),
+        (2, 0)
+    );
+    assert_eq!(counts.global_loads.bytes, 16 * (16 + 4));
+    assert_eq!(counts.sites.len(), 3);
 }
 
 #[test]

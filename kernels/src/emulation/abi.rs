@@ -46,6 +46,8 @@ pub struct Fault {
     pub other_line: i32,
     pub wrote: i32,
     pub other_wrote: i32,
+    pub other_block: i32,
+    pub padding: i32,
     pub index: i64,
     pub count: u64,
     pub array: [c_char; 32],

@@ -25,7 +25,7 @@ pub enum FaultKind {
     OutOfBounds(Element),
     /// A vector access whose address is no multiple of its size, which stops a GPU with an error.
     Misaligned(Element, String),
-    /// Two threads touch the same element of shared memory, one of them writes, and no barrier lies between.
+    /// Two threads touch the same element, one of them writes, and no barrier lies between; for two blocks there is none.
     Race {
         /// What they touch.
         element: Element,
@@ -37,6 +37,8 @@ pub enum FaultKind {
         other_line: u32,
         /// Whether it wrote.
         other_wrote: bool,
+        /// Whether it is a thread of another block.
+        other_block: bool,
     },
     /// A read of shared memory that no thread of the block has written.
     NeverWritten(Element),
@@ -83,6 +85,7 @@ impl Fault {
                 other: raw.other as u32,
                 other_line: raw.other_line as u32,
                 other_wrote: raw.other_wrote != 0,
+                other_block: raw.other_block != 0,
             },
             4 => FaultKind::NeverWritten(element),
             5 => FaultKind::BarrierDivergence(detail),
@@ -122,10 +125,16 @@ impl fmt::Display for FaultKind {
                 other,
                 other_line,
                 other_wrote,
+                other_block,
             } => write!(
                 to,
-                "race on shared memory: it {} {element}, thread {other} {} it at line {other_line}, and no barrier lies between",
+                "race: it {} {element}, thread {other}{} {} it at line {other_line}, and no barrier lies between",
                 verb(wrote),
+                if *other_block {
+                    " of another block"
+                } else {
+                    ""
+                },
                 verb(other_wrote)
             ),
             Self::NeverWritten(element) => {
