@@ -6,7 +6,7 @@
 // Gain: shared memory gives 32 words a clock, and 128 products a clock want 256 operands; k03 is held to 16 products a clock by that,
 // this one to 128. From here on arithmetic can be the limit.
 // A thread's rows and columns lie 16 apart, so that its neighbours read neighbouring rows and store neighbouring columns. One word
-// of padding makes those reads free of conflicts; a store of 4 rows of 8 words takes 2 wavefronts (35 words from 0 wrap round 32 banks), which is
+// of padding makes those reads free of conflicts; a store of 4 rows of 8 words takes 2 wavefronts (they span 35 words, and there are 32 banks), which is
 // one wavefront in 17 of all.
 //@ entry: gemm_register_tile
 //@ arch: host sm_80 sm_90a sm_100a gfx90a gfx942 gfx1100
