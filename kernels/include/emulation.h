@@ -86,7 +86,7 @@ template <class T> struct Pointer {
 // The shared array of this declaration in this block. CUDA gives a block 48 KiB without asking.
 template <class T> static inline Pointer<T> shared(const char* name, size_t count, int line) {
     for (Array& array : launch.arrays)
-        if (array.declared == name) return {&array, 0};
+        if (array.shared && array.line == line && array.name == name) return {&array, 0};
     launch.shared_bytes += (count * sizeof(T) + 15) / 16 * 16;
     if (launch.shared_bytes > 48 * 1024) {
         std::string detail = std::to_string(launch.shared_bytes) + " bytes";
@@ -95,7 +95,7 @@ template <class T> static inline Pointer<T> shared(const char* name, size_t coun
     }
     Array& array = launch.arrays.emplace_back();
     array.name = name;
-    array.declared = name;
+    array.line = line;
     array.storage.resize(count * sizeof(T));
     array.data = array.storage.data();
     array.count = count;

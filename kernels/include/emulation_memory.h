@@ -48,7 +48,7 @@ struct Array {
     uint64_t count = 0;
     unsigned element = 0;              // bytes
     bool shared = false;
-    const void* declared = nullptr;    // of a shared array: what tells its declaration from others
+    int line = 0;                      // of a shared array: where it is declared
     std::vector<char> storage;         // of a shared array
     std::vector<Element> elements;     // of an array that is written, else empty
     std::vector<Site> sites;

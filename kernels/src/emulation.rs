@@ -2,6 +2,9 @@
 //!
 //! For learners without a GPU, and for finding out why a kernel is wrong. What comes back as [`Counts`] is **emulated**: exact numbers
 //! of instructions, sectors, wavefronts and bank conflicts by the rules that NVIDIA documents, and no word on time.
+//!
+//! Blocks run one after another and a thread runs until it comes to a barrier, so a kernel that waits in a loop for what another thread
+//! or block will write never ends here.
 
 mod abi;
 mod argument;

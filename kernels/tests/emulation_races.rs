@@ -157,6 +157,20 @@ fn threads_that_write_the_same_output_race() {
         ),
         "{found}"
     );
+    // Each block reads, and one then writes what the other has read.
+    let body = "float v = c[0];\nif (blockIdx.x == 1) c[0] = v + 1.0f;";
+    let found = fault_in(2, 1, body, 1);
+    assert!(
+        matches!(
+            found.kind,
+            FaultKind::Race {
+                other_wrote: false,
+                other_block: true,
+                ..
+            }
+        ),
+        "{found}"
+    );
     // One block reads what the other writes, in either order.
     for (reader, writer) in [(0, 1), (1, 0)] {
         let body = format!(
@@ -200,4 +214,15 @@ c[t] = tile[first + (t + 1) % 32];";
         panic!("{found}");
     };
     assert_eq!(found.thread, Some(32));
+}
+
+#[test]
+fn arrays_of_one_name_in_two_scopes_are_two() {
+    let body = "float v = 0.0f;
+{ SHARED(float, tile, 32); tile[threadIdx.x] = 1.0f; v += tile[threadIdx.x]; }
+{ SHARED(float, tile, 32);
+  tile[31 - threadIdx.x] = 2.0f; v += tile[31 - threadIdx.x]; }
+c[threadIdx.x] = v;";
+    let (_, c) = planted(32, body, 32).unwrap();
+    assert!(c.iter().all(|x| *x == 3.0));
 }

@@ -175,4 +175,11 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn an_edit_of_the_emulator_leaves_the_digests_of_gpu_kernels() {
+        let source = Source::load("gemm/k01_naive.cu", &crate::Values::new()).unwrap();
+        assert!(source.text.contains("# include \"emulation.h\""));
+        assert!(!source.text.contains("namespace emulation"));
+    }
 }
