@@ -226,3 +226,27 @@ c[threadIdx.x] = v;";
     let (_, c) = planted(32, body, 32).unwrap();
     assert!(c.iter().all(|x| *x == 3.0));
 }
+
+#[test]
+fn a_read_of_an_earlier_warp_is_not_forgotten() {
+    // Lane 0 of each warp reads; the second then writes, and a barrier of its own warp is no excuse.
+    let body = "SHARED(float, tile, 1);
+if (threadIdx.x == 0) tile[0] = 1.0f;
+__syncthreads();
+if (threadIdx.x >= 32) __syncwarp();
+float v = 0.0f;
+if (threadIdx.x % 32 == 0) v = tile[0];
+if (threadIdx.x == 32) tile[0] = v + 1.0f;";
+    let found = fault(64, body, 64);
+    let FaultKind::Race {
+        wrote: true,
+        other: 0,
+        other_line: 8,
+        other_wrote: false,
+        ..
+    } = found.kind
+    else {
+        panic!("{found}");
+    };
+    assert_eq!((found.thread, found.line), (Some(32), 9));
+}
