@@ -123,3 +123,13 @@ fn a_shuffle_from_a_lane_that_is_gone_is_named() {
     );
     assert!(matches!(found.kind, FaultKind::Deadlock(_)), "{found}");
 }
+
+#[test]
+fn a_thread_that_leaves_a_loop_early_misses_its_barrier() {
+    let body = "for (int i = 0; i < (threadIdx.x < 32 ? 2 : 1); ++i) __syncthreads();";
+    let found = fault(64, body, 64);
+    let FaultKind::BarrierDivergence(who) = &found.kind else {
+        panic!("{found}");
+    };
+    assert!(who.ends_with("threads 32..63 have returned"), "{who}");
+}

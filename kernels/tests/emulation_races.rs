@@ -250,3 +250,23 @@ if (threadIdx.x == 32) tile[0] = v + 1.0f;";
     };
     assert_eq!((found.thread, found.line), (Some(32), 9));
 }
+
+#[test]
+fn a_barrier_of_half_a_warp_does_not_order_the_other_half() {
+    let body = "SHARED(float, tile, 1);
+if (threadIdx.x == 0) tile[0] = 1.0f;
+if (threadIdx.x < 16) __syncwarp(0xffffu);
+if (threadIdx.x == 20) c[0] = tile[0];";
+    let found = fault(32, body, 32);
+    assert!(matches!(found.kind, FaultKind::Race { .. }), "{found}");
+    // Nor does it where the reader comes after the barrier has opened.
+    // A shuffle of one lane with itself holds that lane back until then.
+    let late = "SHARED(float, tile, 1);
+if (threadIdx.x == 0) tile[0] = 1.0f;
+if (threadIdx.x < 16) __syncwarp(0xffffu);
+if (threadIdx.x == 20) __shfl_sync(1u << 20, 1.0f, 20);
+if (threadIdx.x == 20) __shfl_sync(1u << 20, 1.0f, 20);
+if (threadIdx.x == 20) c[0] = tile[0];";
+    let found = fault(32, late, 32);
+    assert!(matches!(found.kind, FaultKind::Race { .. }), "{found}");
+}
