@@ -75,6 +75,14 @@ pub enum Error {
         /// What it said.
         log: String,
     },
+    /// An emulated kernel did what it must not.
+    #[error("{path}, emulated on the host: {fault}")]
+    Emulation {
+        /// The kernel's file.
+        path: String,
+        /// What and where.
+        fault: Box<crate::emulation::Fault>,
+    },
     /// A file cannot be read or written.
     #[error("{}: {error}", path.display())]
     Io {

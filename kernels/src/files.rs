@@ -1,7 +1,12 @@
 /// Every file under `kernels/` that a compiler reads, with its text. In the order of the ladders; a test holds it to the folders.
 static FILES: &[(&str, &str)] = &[
     file!("gemm/k01_naive.cu"),
+    file!("gemm/k02_coalesced.cu"),
+    file!("gemm/k03_shared.cu"),
+    file!("gemm/k04_register_tile.cu"),
+    file!("gemm/k05_vectorised.cu"),
     file!("gemm/k17_stream_k.cu"),
+    file!("gemm/k18_gemv.cu"),
     file!("gemm/cdna_mfma.cu"),
     file!("gemm/cdna_fp8.cu"),
     file!("gemm/rdna_wmma.cu"),
@@ -32,4 +37,10 @@ static FILES: &[(&str, &str)] = &[
     file!("include/amd_tile.h"),
     file!("include/cdna.h"),
     file!("include/rdna.h"),
+    file!("include/emulation.h"),
+    file!("include/emulation_block.h"),
+    file!("include/emulation_device.h"),
+    file!("include/emulation_fiber.h"),
+    file!("include/emulation_memory.h"),
+    file!("include/emulation_report.h"),
 ];

@@ -38,7 +38,7 @@ impl Cubin {
     pub fn of(source: &Source, arch: &str) -> Result<Self> {
         let version = version()?;
         let key = source.digest(&[arch, &version, &OPTIONS.join(" ")]);
-        let folder = cache_folder();
+        let folder = cache_folder("cubin");
         if let Some(found) = Self::cached(&folder, &key) {
             return Ok(found);
         }
@@ -179,13 +179,13 @@ pub fn version() -> Result<String> {
 }
 
 /// Where compiled kernels are kept: `WAVEBOOST_CACHE`, or `waveboost` in the user's cache folder.
-fn cache_folder() -> PathBuf {
+pub(crate) fn cache_folder(kind: &str) -> PathBuf {
     let from = |name: &str| std::env::var_os(name).map(PathBuf::from);
     from("WAVEBOOST_CACHE")
         .or_else(|| Some(from("XDG_CACHE_HOME")?.join("waveboost")))
         .or_else(|| Some(from("HOME")?.join(".cache/waveboost")))
         .unwrap_or_else(|| std::env::temp_dir().join("waveboost"))
-        .join("cubin")
+        .join(kind)
 }
 
 /// Loads NVRTC and returns the folders of CUDA's headers.

@@ -122,7 +122,8 @@ mod tests {
     fn every_file_is_embedded() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         for folder in ["gemm", "micro", "include"] {
-            for entry in root.join(folder).read_dir().unwrap() {
+            // A ladder that has not begun has no folder.
+            for entry in root.join(folder).read_dir().into_iter().flatten() {
                 let name = entry.unwrap().file_name().into_string().unwrap();
                 if name.ends_with(".cu") || name.ends_with(".h") {
                     let path = format!("{folder}/{name}");
