@@ -39,6 +39,14 @@ DEVICE void barrier_wait(u64* barrier, int parity) {
 // A block barrier of its own number for `threads` threads.
 DEVICE void named_barrier(int number, int threads) { asm volatile("bar.sync %0, %1;" ::"r"(number), "r"(threads) : "memory"); }
 
+// Where a thread is in a ring of N stages. A barrier's phase bit flips each time round; the producer waits for the bit before.
+template <int N> struct Ring {
+    int stage = 0, phase = 0;
+    MEMBER void next() {
+        if (++stage == N) stage = 0, phase ^= 1;
+    }
+};
+
 // ---- TMA: one thread moves a box; coordinates count elements, innermost first.
 DEVICE u64 evict_first() {
     u64 policy;

@@ -64,14 +64,11 @@ template <typename T> struct alignas(16) Four {
     T v[4];
 };
 
-// Leaves a warpgroup's sums, ROWS blocks of COUNT a thread, for the owner: `slot` holds ROWS * COUNT * 128 values.
-template <int ROWS, int COUNT, typename T>
-DEVICE void leave_sums(const T (&sums)[ROWS][COUNT], T* slot, int* flag, int thread, int barrier) {
+// Leaves a warpgroup's sums, COUNT a thread, for the owner: `slot` holds COUNT * 128 values.
+template <int COUNT, typename T> DEVICE void leave_sums(const T (&sum)[COUNT], T* slot, int* flag, int thread, int barrier) {
 #pragma unroll
-    for (int m = 0; m < ROWS; ++m)
-#pragma unroll
-        for (int i = 0; i < COUNT; i += 4)
-            reinterpret_cast<Four<T>*>(slot)[(m * COUNT + i) * 32 + thread] = {{sums[m][i], sums[m][i + 1], sums[m][i + 2], sums[m][i + 3]}};
+    for (int i = 0; i < COUNT; i += 4)
+        reinterpret_cast<Four<T>*>(slot)[i * 32 + thread] = {{sum[i], sum[i + 1], sum[i + 2], sum[i + 3]}};
     __threadfence();
     named_barrier(barrier, 128);
     if (thread == 0) asm volatile("st.release.gpu.global.s32 [%0], 1;" ::"l"(flag) : "memory");
@@ -88,13 +85,28 @@ DEVICE void await_flags(int* flags, int count, int stride, int thread, int barri
 }
 
 // Adds what another worker left.
-template <int ROWS, int COUNT, typename T> DEVICE void add_sums(T (&sums)[ROWS][COUNT], const T* slot, int thread) {
+template <int COUNT, typename T> DEVICE void add_sums(T (&sum)[COUNT], const T* slot, int thread) {
 #pragma unroll
-    for (int m = 0; m < ROWS; ++m)
+    for (int i = 0; i < COUNT; i += 4) {
+        Four<T> four = reinterpret_cast<const Four<T>*>(slot)[i * 32 + thread];
 #pragma unroll
-        for (int i = 0; i < COUNT; i += 4) {
-            Four<T> four = reinterpret_cast<const Four<T>*>(slot)[(m * COUNT + i) * 32 + thread];
-#pragma unroll
-            for (int j = 0; j < 4; ++j) sums[m][i + j] += four.v[j];
-        }
+        for (int j = 0; j < 4; ++j) sum[i + j] += four.v[j];
+    }
+}
+
+// Whether this worker owns the tile that it has just summed its segment of; then `sum` is whole. `mine` is this warpgroup's slot of the
+// workspace, `stride` the slots of a worker.
+template <int COUNT, typename T>
+DEVICE bool settle(const Schedule& at, T (&sum)[COUNT], T* slots, int* flags, int mine, int stride, int thread, int barrier) {
+    if (at.k_end < at.ksteps) {
+        leave_sums(sum, slots + (long long)mine * COUNT * 128, flags + mine, thread, barrier);
+        return false;
+    }
+    if (at.k > 0) {
+        const int sharers = at.worker - at.first_sharer(), first = mine - sharers * stride;
+        await_flags(flags + first, sharers, stride, thread, barrier);
+#pragma unroll(COUNT <= 16 ? 4 : 1)
+        for (int i = 0; i < sharers; ++i) add_sums(sum, slots + (long long)(first + i * stride) * COUNT * 128, thread);
+    }
+    return true;
 }

@@ -1,13 +1,13 @@
 // wgmma: D[64, N] += A[64, k] * B[N, k]^T by a warpgroup, operands from shared memory (SS) or A from registers (RS).
 //
-// One function for each N. The element type is a macro, set before this file is included, since a kernel has one:
-//   WGMMA_BF16 (default) f32 += bf16 * bf16, k = 16      WGMMA_F16  f32 += f16 * f16, k = 16
-//   WGMMA_E4M3 f32 += e4m3 * e4m3, k = 32                WGMMA_S8   s32 += s8 * s8, k = 32
+// One function for each N. A kernel has one element type, its parameter TYPE:
+//   0 (or none) f32 += bf16 * bf16, k = 16      1 f32 += f16 * f16, k = 16
+//   2 f32 += e4m3 * e4m3, k = 32                3 s32 += s8 * s8, k = 32
 // A thread of the warpgroup holds N/2 accumulators: d[4*i + 2*h + j] is row 16*warp + lane/4 + 8*h, column 8*i + 2*(lane%4) + j.
 #pragma once
 #include "sm90.h"
 
-#if defined(WGMMA_S8)
+#if TYPE == 3
 typedef int Accumulator;
 #define WGMMA_REGISTER(v) "+r"(v)
 #define WGMMA_SHAPE "k32.s32.s8.s8"
@@ -16,12 +16,12 @@ typedef int Accumulator;
 #else
 typedef float Accumulator;
 #define WGMMA_REGISTER(v) "+f"(v)
-#if defined(WGMMA_E4M3)
+#if TYPE == 2
 #define WGMMA_SHAPE "k32.f32.e4m3.e4m3"
 #define WGMMA_TAIL_SS ", 1, 1"
 #define WGMMA_TAIL_RS ", 1, 1"
 #else
-#if defined(WGMMA_F16)
+#if TYPE == 1
 #define WGMMA_SHAPE "k16.f32.f16.f16"
 #else
 #define WGMMA_SHAPE "k16.f32.bf16.bf16"

@@ -48,39 +48,24 @@ pub const CONFIGS: &[Config] = &[
     config(true, 64, 16, 2, 5, 1, 2),
     config(true, 64, 32, 2, 4, 1, 2),
     config(true, 64, 64, 2, 6, 1, 1),
-    config(true, 64, 64, 1, 6, 1, 2),
-    config(true, 64, 64, 1, 6, 2, 2),
     config(true, 64, 128, 1, 8, 1, 1),
     config(true, 64, 128, 1, 8, 2, 1),
-    config(true, 64, 128, 1, 4, 1, 2),
-    config(true, 64, 128, 1, 4, 2, 2),
-    config(true, 64, 256, 1, 5, 2, 1),
-    config(true, 128, 8, 2, 6, 1, 1),
-    config(true, 128, 8, 2, 3, 1, 2),
     config(true, 128, 8, 1, 6, 1, 2),
-    config(true, 128, 16, 2, 5, 1, 1),
+    config(true, 128, 8, 2, 6, 1, 1),
     config(true, 128, 16, 1, 5, 1, 2),
+    config(true, 128, 16, 2, 5, 1, 1),
     config(true, 128, 32, 2, 5, 1, 1),
-    config(true, 128, 32, 1, 5, 1, 2),
-    config(true, 256, 32, 1, 5, 1, 1),
     config(true, 128, 64, 2, 4, 1, 1),
-    config(true, 128, 64, 1, 4, 1, 2),
-    config(true, 128, 64, 1, 4, 2, 2),
-    config(true, 256, 64, 1, 4, 1, 1),
-    config(true, 256, 64, 1, 4, 2, 1),
     config(true, 128, 128, 1, 6, 1, 1),
     config(true, 128, 128, 1, 6, 2, 1),
-    config(true, 128, 128, 1, 3, 1, 2),
-    config(true, 128, 128, 1, 3, 2, 2),
-    config(true, 256, 128, 1, 4, 1, 1),
-    config(true, 256, 128, 1, 4, 2, 1),
     config(true, 128, 256, 1, 4, 1, 1),
     config(true, 128, 256, 1, 4, 2, 1),
+    config(false, 128, 96, 1, 7, 1, 1),
     config(false, 128, 128, 1, 6, 1, 1),
     config(false, 128, 128, 1, 6, 2, 1),
-    config(false, 256, 128, 1, 4, 1, 1),
-    config(false, 256, 128, 1, 4, 2, 1),
+    config(false, 128, 160, 1, 5, 1, 1),
     config(false, 128, 160, 1, 5, 2, 1),
+    config(false, 128, 192, 1, 4, 1, 1),
     config(false, 128, 192, 1, 4, 2, 1),
     config(false, 128, 224, 1, 4, 1, 1),
     config(false, 128, 224, 1, 4, 2, 1),
@@ -102,7 +87,7 @@ impl Config {
     /// Shared memory of a block in bytes, as the kernel's metadata has it.
     pub fn shared_memory(&self) -> usize {
         1280 + self.stages * (self.bp + self.bq) * self.ks * 128
-            + (self.bp / 64).min(2) * 256 * self.store_columns()
+            + self.bp * 4 * self.store_columns()
     }
 
     /// The kernel's parameters.
