@@ -57,6 +57,8 @@ impl Gemm {
     pub fn prepare(&self, problem: &Problem, plan: &Plan, operands: &Operands) -> Result<Launch> {
         let kernel = self.kernel(problem.element, plan)?;
         let Problem { m, n, k, .. } = *problem;
+        let sms = self.device.multiprocessors() as usize;
+        let (workers, whole) = plan.deal(problem, sms);
         let tall = |first, second| {
             if plan.config.swap {
                 (second, first)
@@ -81,8 +83,8 @@ impl Gemm {
             .integer("K", k)
             .integer("ROWS", m)
             .integer("COLS", n)
-            .integer("WHOLE", plan.whole)
-            .integer("WORKERS", plan.workers);
+            .integer("WHOLE", whole)
+            .integer("WORKERS", workers);
         kernel.prepare(&arguments)
     }
 

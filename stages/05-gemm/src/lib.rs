@@ -5,11 +5,15 @@
 //! ([`plan`]), and [`Gemm`], which launches it.
 
 mod config;
+mod cost;
 mod launch;
 mod plan;
 mod problem;
+mod tuned;
 
 pub use config::{CONFIGS, Config};
+pub use cost::microseconds;
 pub use launch::{Gemm, Operands};
-pub use plan::{Plan, plan, plans};
+pub use plan::{Plan, Split, plan, plans};
 pub use problem::{Element, Problem};
+pub use tuned::line as tuned_line;

@@ -1,17 +1,42 @@
-//! Which configuration for which problem.
+//! Which configuration for which problem, and how its tiles are dealt.
 
 use crate::config::{CONFIGS, Config};
 use crate::problem::Problem;
 
-/// A configuration and how its tiles are dealt to the workers.
+/// How tiles are dealt to the workers. A worker is a cluster; it does a tile after another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Split {
+    /// Every tile by one worker: nothing to add up, the last round may be all but empty.
+    Whole,
+    /// The tiles of the last round are cut along k into equal ranges, one a worker (stream-K).
+    Tail,
+    /// The tiles of the last two rounds are: longer ranges, so that fewer cuts fall within a tile.
+    TwoRounds,
+}
+
+/// A configuration and how its tiles are dealt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Plan {
     /// Tile sizes.
     pub config: Config,
-    /// Clusters that work.
-    pub workers: usize,
-    /// Tiles that one worker does alone; the k-steps of the others are cut into equal ranges.
-    pub whole: usize,
+    /// Who does which tiles.
+    pub split: Split,
+}
+
+impl Plan {
+    /// Workers of the launch on a GPU with `sms` multiprocessors, and the tiles that are not cut.
+    pub fn deal(&self, problem: &Problem, sms: usize) -> (usize, usize) {
+        let (tiles, steps) = self.config.tiles(problem);
+        let most = (sms / self.config.cluster).max(1);
+        match self.split {
+            Split::Whole => (most.min(tiles), tiles),
+            Split::Tail => (most.min(tiles * steps), tiles / most * most),
+            Split::TwoRounds => (
+                most.min(tiles * steps),
+                (tiles / most).saturating_sub(1) * most,
+            ),
+        }
+    }
 }
 
 impl Config {
@@ -26,42 +51,35 @@ impl Config {
         let steps = (problem.k * problem.element.bytes()).div_ceil(self.ks * 128);
         (tiles, steps)
     }
+
+    /// Whether the problem leaves most of the tensor core's rows or columns empty where another configuration would not.
+    fn wastes(&self, problem: &Problem) -> bool {
+        match (self.swap, problem.m) {
+            (true, m) => self.bq / 2 >= m.max(5) || self.bq * 4 < m.min(512),
+            (false, m) => m <= 64,
+        }
+    }
 }
 
-/// All plans that make sense for the problem on a GPU with `sms` multiprocessors: each configuration with every tile done by one worker,
-/// with the tiles of the last, partial wave shared, and with one full wave more shared.
+/// All plans that make sense for the problem on a GPU with `sms` multiprocessors.
 pub fn plans(problem: &Problem, sms: usize) -> Vec<Plan> {
     let mut found = Vec::new();
-    for &config in CONFIGS {
-        // Columns of the instruction that no token fills are wasted; so are rows, where weights could have filled them.
-        let wasteful = if config.swap {
-            config.bq / 2 >= problem.m.max(5) || config.bq * 4 < problem.m.min(512)
-        } else {
-            problem.m <= 64
-        };
-        if wasteful {
-            continue;
-        }
-        let (tiles, steps) = config.tiles(problem);
+    for &config in CONFIGS.iter().filter(|config| !config.wastes(problem)) {
+        let (tiles, _) = config.tiles(problem);
         let most = sms / config.cluster;
-        let waves = tiles / most;
-        let workers = most.min(tiles * steps);
         found.push(Plan {
             config,
-            workers: most.min(tiles),
-            whole: tiles,
+            split: Split::Whole,
         });
-        if tiles % most != 0 {
+        if !tiles.is_multiple_of(most) {
             found.push(Plan {
                 config,
-                workers,
-                whole: waves * most,
+                split: Split::Tail,
             });
-            if waves > 0 {
+            if tiles > most {
                 found.push(Plan {
                     config,
-                    workers,
-                    whole: (waves - 1) * most,
+                    split: Split::TwoRounds,
                 });
             }
         }
@@ -69,8 +87,40 @@ pub fn plans(problem: &Problem, sms: usize) -> Vec<Plan> {
     found
 }
 
-/// The plan for the problem.
+/// The plan for the problem on a GPU with `sms` multiprocessors: what was measured best for this layer, at the next measured number of
+/// tokens; for a layer that was not measured, the one that the cost model expects to be fastest.
 pub fn plan(problem: &Problem, sms: usize) -> Plan {
-    let all = plans(problem, sms);
-    all[0]
+    crate::tuned::find(problem).unwrap_or_else(|| {
+        let all = plans(problem, sms).into_iter();
+        let cost = |plan: &Plan| crate::cost::microseconds(problem, plan, sms);
+        let best = all.min_by(|a, b| cost(a).total_cmp(&cost(b)));
+        best.expect("some configuration suits every problem")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::problem::Element;
+
+    #[test]
+    fn every_problem_has_a_plan_that_covers_it() {
+        for m in [1, 5, 8, 9, 31, 64, 65, 100, 128, 1000, 8192] {
+            for (n, k) in [(8, 8), (4096, 4096), (2112, 7168), (32768, 512)] {
+                let problem = Problem {
+                    m,
+                    n,
+                    k,
+                    element: Element::Bf16,
+                };
+                for plan in plans(&problem, 132) {
+                    let (tiles, steps) = plan.config.tiles(&problem);
+                    let (workers, whole) = plan.deal(&problem, 132);
+                    assert!(workers >= 1 && workers * plan.config.cluster <= 132);
+                    assert!(whole <= tiles && workers <= tiles * steps);
+                }
+                plan(&problem, 132);
+            }
+        }
+    }
 }
