@@ -4,20 +4,18 @@
 // (SWAP=1) P is the weights and the tokens are the columns: nothing is padded to 64 or 128 tokens, and C is stored transposed. k is cut
 // where whole tiles would leave multiprocessors idle (stream_k.h). Weights do not depend on the kernel ahead: their first loads start
 // before it has ended, and with OCC=2, two blocks a multiprocessor, the next kernel fills its ring while this one still computes.
-// With PING=1 the two consumer warpgroups take tiles in turn instead of halves of one: one multiplies while the other stores.
 // Should gain: at 16 to 256 tokens, the idle part of the last wave (up to half), and the memory system's idle time between launches.
 //@ entry: gemm_stream_k
 //@ arch: sm_90a
-//@ param: BP=128 BQ=256 KS=1 STAGES=4 CL=2 SWAP=0 CQ=64 CROWS=64 CCOLS=64 GROUP=8 OCC=1 PING=0 TYPE=0 EB=2
+//@ param: BP=128 BQ=256 KS=1 STAGES=4 CL=2 SWAP=0 CQ=64 CROWS=64 CCOLS=64 GROUP=8 OCC=1 TYPE=0 EB=2
 //@ variant: tokens8 BQ=8 CQ=8 CROWS=8 STAGES=6 CL=1 SWAP=1 OCC=2
 //@ variant: narrow BP=64 BQ=64 KS=2 STAGES=6 CL=1 SWAP=1
 //@ variant: odd BQ=224 CQ=32 CCOLS=32
-//@ variant: turns BP=64 CQ=32 CCOLS=32 STAGES=5 PING=1
 //@ variant: fp8 TYPE=2 EB=1
 //@ variant: int8 TYPE=3 EB=1
-//@ threads: (BP/64+PING)*128 + 224-96*OCC
+//@ threads: BP*2 + 224-96*OCC
 //@ cluster: CL
-//@ smem: 256 + STAGES*(BP+BQ)*KS*128 + (BP/64+PING)*256*CQ
+//@ smem: 1280 + STAGES*(BP+BQ)*KS*128 + BP*4*CQ
 //@ grid: WORKERS*CL
 //@ map p: u8 [P, K*EB] box [BP, 128]
 //@ map q: u8 [Q, K*EB] box [BQ/CL, 128]
@@ -30,22 +28,23 @@
 #include "stream_k.h"
 #include "epilogue.h"
 
-#define CONSUMERS (BP / 64 + PING)  // warpgroups that multiply, 64 rows each
+#define CONSUMERS (BP / 64)  // warpgroups that multiply, 64 rows each
 #define P_BYTES (BP * KS * 128)
 #define Q_BYTES (BQ * KS * 128)
 #define THREADS (CONSUMERS * 128 + 224 - 96 * OCC)  // and the producer: a warpgroup, or a warp where two blocks must fit
 
 KERNEL void __launch_bounds__(THREADS, OCC) gemm_stream_k(MAP p, MAP q, MAP c, Accumulator* sums, int* flags, int P, int Q, int K, int whole,
                                                           float alpha, const float* scale_p, const float* scale_q) {
-    extern __shared__ __align__(1024) unsigned char p_tiles[];
+    extern __shared__ unsigned char raw[];
+    unsigned char* p_tiles = raw + (1024 - shared_address(raw) % 1024) % 1024;
     unsigned char* q_tiles = p_tiles + STAGES * P_BYTES;
     unsigned char* staging = q_tiles + STAGES * Q_BYTES;
-    u64* full = reinterpret_cast<u64*>(staging + CONSUMERS * 256 * CQ);
+    u64* full = reinterpret_cast<u64*>(staging + BP * 4 * CQ);
     u64* empty = full + STAGES;
     const int group = threadIdx.x / 128, rank = CL > 1 ? cluster_rank() : 0;
 
     if (threadIdx.x == 0) {
-        for (int s = 0; s < STAGES; ++s) barrier_init(full + s, 1), barrier_init(empty + s, PING ? CL : CONSUMERS * CL);
+        for (int s = 0; s < STAGES; ++s) barrier_init(full + s, 1), barrier_init(empty + s, CONSUMERS * CL);
         barrier_init_done();
         tma_prefetch(p), tma_prefetch(q), tma_prefetch(c);
     }
@@ -97,19 +96,15 @@ KERNEL void __launch_bounds__(THREADS, OCC) gemm_stream_k(MAP p, MAP q, MAP c, A
     } else {  // a consumer warpgroup
         if (MOVE) registers_take<224>();
         Schedule schedule(tiles_p * tiles_q, whole, ksteps, blockIdx.x / CL, workers);
-        const int thread = threadIdx.x % 128, barrier = 1 + group, part = PING ? 0 : group, parts = PING ? 1 : CONSUMERS;
+        const int thread = threadIdx.x % 128, barrier = 1 + group;
         previous_done();
         Accumulator sum[BQ / 2];
         int turn = 0;
-        for (int segment = 0; schedule.next(workers); ++segment) {
-            if (PING && segment % 2 != group) {  // the other warpgroup's
-                ring.skip(schedule.k_end - schedule.k);
-                continue;
-            }
+        while (schedule.next(workers)) {
             int before = -1;
             for (int k = schedule.k; k < schedule.k_end; ++k, ring.next()) {
                 barrier_wait(full + ring.stage, ring.phase);
-                const u64 rows = operand(p_tiles + ring.stage * P_BYTES + part * 64 * 128), columns = operand(q_tiles + ring.stage * Q_BYTES);
+                const u64 rows = operand(p_tiles + ring.stage * P_BYTES + group * 64 * 128), columns = operand(q_tiles + ring.stage * Q_BYTES);
                 wgmma_fence();
 #pragma unroll
                 for (int s = 0; s < KS; ++s)
@@ -123,9 +118,9 @@ KERNEL void __launch_bounds__(THREADS, OCC) gemm_stream_k(MAP p, MAP q, MAP c, A
             }
             wgmma_wait<0>();
             if (thread < CL) barrier_arrive_at(empty + before, thread);
-            if (!settle(schedule, sum, sums, flags, (schedule.worker * CL + rank) * parts + part, parts * CL, thread, barrier)) continue;
+            if (!settle(schedule, sum, sums, flags, (schedule.worker * CL + rank) * CONSUMERS + group, CONSUMERS * CL, thread, barrier)) continue;
             tile_place(schedule.tile, tiles_p, tiles_q, GROUP, tp, tq);
-            store_tile<BQ>(sum, c, staging + group * 256 * CQ, (tp * CL + rank) * BP + part * 64, tq * BQ, P, Q, alpha, scale_p, scale_q, thread,
+            store_tile<BQ>(sum, c, staging + group * 256 * CQ, (tp * CL + rank) * BP + group * 64, tq * BQ, P, Q, alpha, scale_p, scale_q, thread,
                            barrier, turn);
         }
         tma_store_wait<0>();
