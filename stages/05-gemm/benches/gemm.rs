@@ -2,8 +2,8 @@
 //!
 //! `ELEMENT` is bf16, f16, fp8 or int8; `SHAPES` names products as `M,N,K M,N,K …`, else the list in `gemm/shapes.rs` is taken.
 //! `TUNE=FILE` tries every plan and writes the best of each product to FILE, the form of `tuned.csv`; without it, each product runs as
-//! [`gemm::plan`] says, and `RECORD=1` writes the record. `CHECK=1` only checks the results of every plan. `PRECOMPILE=1` compiles all
-//! configurations into the cache, which needs no GPU.
+//! [`gemm::plan`] says, and `RECORD=1` writes the record. `PRECOMPILE=1` compiles all configurations into the cache, which
+//! needs no GPU.
 
 #[path = "gemm/case.rs"]
 mod case;
@@ -42,13 +42,6 @@ fn main() -> Result<()> {
     let mut random = Random(0x9E37_79B9_7F4A_7C15);
     let pool = Pool::new(&device, element, &mut random)?;
     let problems = shapes::problems(variable("SHAPES"), element);
-    if variable("CHECK").is_some() {
-        for problem in &problems {
-            let case = Case::new(&device, &pool, *problem);
-            check(&case, &gemm, &pool, &mut random)?;
-        }
-        return Ok(());
-    }
     let mut tuned =
         variable("TUNE").map(|path| std::fs::File::create(path).expect("TUNE names a file"));
     let mut series = Vec::new();
@@ -172,30 +165,6 @@ fn best(case: &Case<'_>, gemm: &Gemm) -> Result<Plan> {
     }
     found.sort_by(|a, b| a.0.total_cmp(&b.0));
     Ok(found[0].1)
-}
-
-/// Every plan's result against f64.
-fn check(case: &Case<'_>, gemm: &Gemm, pool: &Pool<'_>, random: &mut Random) -> Result<()> {
-    let all = plans(&case.problem, case.device.multiprocessors() as usize);
-    let mut worst: f64 = 0.0;
-    for plan in &all {
-        case.ours(gemm, plan)?;
-        let error = pool.error(&case.problem, &case.sets[0], 2000, random)?;
-        worst = worst.max(error);
-        if error.is_nan() || error > 1e-2 {
-            println!(
-                "{} {} WRONG: error {error}",
-                case::size(&case.problem),
-                case::name(plan)
-            );
-        }
-    }
-    println!(
-        "{}: {} plans, error at most {worst:.1e}",
-        case::size(&case.problem),
-        all.len()
-    );
-    Ok(())
 }
 
 /// Compiles every configuration into the cache.
