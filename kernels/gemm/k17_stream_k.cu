@@ -4,18 +4,21 @@
 // (SWAP=1) P is the weights and the tokens are the columns: nothing is padded to 64 or 128 tokens, and C is stored transposed. k is cut
 // where whole tiles would leave multiprocessors idle (stream_k.h). Weights do not depend on the kernel ahead: their first loads start
 // before it has ended, and with OCC=2, two blocks a multiprocessor, the next kernel fills its ring while this one still computes.
+// With TURNS=1 the two consumer warpgroups take tiles in turn instead of halves of one: one multiplies while the other stores. A turn
+// begins when the other's has ended: else a warpgroup far behind could take a stage's fill for the one a lap later (ring_protocol.rs).
 // Should gain: at 16 to 256 tokens, the idle part of the last wave (up to half), and the memory system's idle time between launches.
 //@ entry: gemm_stream_k
 //@ arch: sm_90a
-//@ param: BP=128 BQ=256 KS=1 STAGES=4 CL=2 SWAP=0 CQ=64 CROWS=64 CCOLS=64 GROUP=8 OCC=1 TYPE=0 EB=2
+//@ param: BP=128 BQ=256 KS=1 STAGES=4 CL=2 SWAP=0 CQ=64 CROWS=64 CCOLS=64 GROUP=8 OCC=1 TURNS=0 TYPE=0 EB=2
 //@ variant: tokens8 BQ=8 CQ=8 CROWS=8 STAGES=6 CL=1 SWAP=1 OCC=2
 //@ variant: narrow BP=64 BQ=64 KS=2 STAGES=6 CL=1 SWAP=1
 //@ variant: odd BQ=224 CQ=32 CCOLS=32
+//@ variant: turns BP=64 CQ=32 CCOLS=32 STAGES=5 TURNS=1
 //@ variant: fp8 TYPE=2 EB=1
 //@ variant: int8 TYPE=3 EB=1
-//@ threads: BP*2 + 224-96*OCC
+//@ threads: (BP/64+TURNS)*128 + 224-96*OCC
 //@ cluster: CL
-//@ smem: 1280 + STAGES*(BP+BQ)*KS*128 + BP*4*CQ
+//@ smem: 1280 + STAGES*(BP+BQ)*KS*128 + (BP/64+TURNS)*256*CQ
 //@ grid: WORKERS*CL
 //@ map p: u8 [P, K*EB] box [BP, 128]
 //@ map q: u8 [Q, K*EB] box [BQ/CL, 128]
@@ -28,7 +31,7 @@
 #include "stream_k.h"
 #include "epilogue.h"
 
-#define CONSUMERS (BP / 64)  // warpgroups that multiply, 64 rows each
+#define CONSUMERS (BP / 64 + TURNS)  // warpgroups that multiply, 64 rows each
 #define P_BYTES (BP * KS * 128)
 #define Q_BYTES (BQ * KS * 128)
 #define THREADS (CONSUMERS * 128 + 224 - 96 * OCC)  // and the producer: a warpgroup, or a warp where two blocks must fit
@@ -39,12 +42,13 @@ KERNEL void __launch_bounds__(THREADS, OCC) gemm_stream_k(MAP p, MAP q, MAP c, A
     unsigned char* p_tiles = raw + (1024 - shared_address(raw) % 1024) % 1024;
     unsigned char* q_tiles = p_tiles + STAGES * P_BYTES;
     unsigned char* staging = q_tiles + STAGES * Q_BYTES;
-    u64* full = reinterpret_cast<u64*>(staging + BP * 4 * CQ);
-    u64* empty = full + STAGES;
+    u64* full = reinterpret_cast<u64*>(staging + CONSUMERS * 256 * CQ);
+    u64 *empty = full + STAGES, *turns = empty + STAGES;
     const int group = threadIdx.x / 128, rank = CL > 1 ? cluster_rank() : 0;
 
     if (threadIdx.x == 0) {
-        for (int s = 0; s < STAGES; ++s) barrier_init(full + s, 1), barrier_init(empty + s, CONSUMERS * CL);
+        for (int s = 0; s < STAGES; ++s) barrier_init(full + s, 1), barrier_init(empty + s, TURNS ? CL : CONSUMERS * CL);
+        barrier_init(turns, 1), barrier_init(turns + 1, 1);
         barrier_init_done();
         tma_prefetch(p), tma_prefetch(q), tma_prefetch(c);
     }
@@ -96,15 +100,20 @@ KERNEL void __launch_bounds__(THREADS, OCC) gemm_stream_k(MAP p, MAP q, MAP c, A
     } else {  // a consumer warpgroup
         if (MOVE) registers_take<224>();
         Schedule schedule(tiles_p * tiles_q, whole, ksteps, blockIdx.x / CL, workers);
-        const int thread = threadIdx.x % 128, barrier = 1 + group;
+        const int thread = threadIdx.x % 128, barrier = 1 + group, part = TURNS ? 0 : group, parts = TURNS ? 1 : CONSUMERS;
         previous_done();
         Accumulator sum[BQ / 2];
-        int turn = 0;
-        while (schedule.next(workers)) {
+        int buffer = 0;
+        for (int segment = 0; schedule.next(workers); ++segment) {
+            if (TURNS && segment % 2 != group) {
+                ring.skip(schedule.k_end - schedule.k);
+                continue;
+            }
+            if (TURNS) barrier_wait(turns + group, (segment / 2 % 2) ^ (group == 0));
             int before = -1;
             for (int k = schedule.k; k < schedule.k_end; ++k, ring.next()) {
                 barrier_wait(full + ring.stage, ring.phase);
-                const u64 rows = operand(p_tiles + ring.stage * P_BYTES + group * 64 * 128), columns = operand(q_tiles + ring.stage * Q_BYTES);
+                const u64 rows = operand(p_tiles + ring.stage * P_BYTES + part * 64 * 128), columns = operand(q_tiles + ring.stage * Q_BYTES);
                 wgmma_fence();
 #pragma unroll
                 for (int s = 0; s < KS; ++s)
@@ -118,10 +127,11 @@ KERNEL void __launch_bounds__(THREADS, OCC) gemm_stream_k(MAP p, MAP q, MAP c, A
             }
             wgmma_wait<0>();
             if (thread < CL) barrier_arrive_at(empty + before, thread);
-            if (!settle(schedule, sum, sums, flags, (schedule.worker * CL + rank) * CONSUMERS + group, CONSUMERS * CL, thread, barrier)) continue;
+            if (TURNS && thread == 0) barrier_arrive(turns + 1 - group);
+            if (!settle(schedule, sum, sums, flags, (schedule.worker * CL + rank) * parts + part, parts * CL, thread, barrier)) continue;
             tile_place(schedule.tile, tiles_p, tiles_q, GROUP, tp, tq);
-            store_tile<BQ>(sum, c, staging + group * 256 * CQ, (tp * CL + rank) * BP + group * 64, tq * BQ, P, Q, alpha, scale_p, scale_q, thread,
-                           barrier, turn);
+            store_tile<BQ>(sum, c, staging + group * 256 * CQ, (tp * CL + rank) * BP + part * 64, tq * BQ, P, Q, alpha, scale_p, scale_q, thread,
+                           barrier, buffer);
         }
         tma_store_wait<0>();
     }

@@ -15,18 +15,18 @@ DEVICE float scaled(float value, float alpha, float row, float col) {
 }
 DEVICE float scaled(int value, float alpha, float row, float col) { return (float)value * row * col; }
 
-// `pieces` are two buffers of 64 * CQ elements for this warpgroup, `turn` says whose turn it is; p0 and q0 are where the block lies in P's rows and Q's rows.
+// `pieces` are two buffers of 64 * CQ elements for this warpgroup, `buffer` says which is next; p0 and q0 are where the block lies in P's rows and Q's rows.
 template <int N, typename T>
 DEVICE void store_tile(const T (&sum)[N / 2], const TensorMap& c, unsigned char* pieces, int p0, int q0, int P, int Q, float alpha,
-                       const float* scale_p, const float* scale_q, int thread, int barrier, int& turn) {
+                       const float* scale_p, const float* scale_q, int thread, int barrier, int& buffer) {
     const int warp = thread / 32, lane = thread % 32;
     float row_scale[2] = {1.0f, 1.0f};
 #if TYPE == 3
     for (int h = 0; h < 2; ++h) row_scale[h] = scale_p[min(p0 + warp * 16 + lane / 4 + 8 * h, P - 1)];
 #endif
 #pragma unroll
-    for (int piece = 0; piece < N / CQ; ++piece, turn ^= 1) {
-        unsigned char* to = pieces + turn * (64 * CQ * 2);
+    for (int piece = 0; piece < N / CQ; ++piece, buffer ^= 1) {
+        unsigned char* to = pieces + buffer * (64 * CQ * 2);
         if (thread == 0) tma_store_wait<1>();  // the store before last has read this buffer
         named_barrier(barrier, 128);
 #pragma unroll

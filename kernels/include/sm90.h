@@ -45,6 +45,12 @@ template <int N> struct Ring {
     MEMBER void next() {
         if (++stage == N) stage = 0, phase ^= 1;
     }
+    // Passes over `count` stages that another thread deals with.
+    MEMBER void skip(int count) {
+        stage += count;
+        phase ^= stage / N & 1;
+        stage %= N;
+    }
 };
 
 // ---- TMA: one thread moves a box; coordinates count elements, innermost first.

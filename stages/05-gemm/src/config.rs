@@ -20,6 +20,8 @@ pub struct Config {
     pub cluster: usize,
     /// Blocks that a multiprocessor holds: 2 so that the next launch can begin while this one ends.
     pub occupancy: usize,
+    /// Whether two warpgroups take tiles in turn, so that one multiplies while the other stores.
+    pub turns: bool,
 }
 
 const fn config(
@@ -39,6 +41,14 @@ const fn config(
         stages,
         cluster,
         occupancy,
+        turns: false,
+    }
+}
+
+const fn in_turns(bq: usize, stages: usize, cluster: usize) -> Config {
+    Config {
+        turns: true,
+        ..config(false, 64, bq, 1, stages, cluster, 1)
     }
 }
 
@@ -71,6 +81,10 @@ pub const CONFIGS: &[Config] = &[
     config(false, 128, 224, 1, 4, 2, 1),
     config(false, 128, 256, 1, 4, 1, 1),
     config(false, 128, 256, 1, 4, 2, 1),
+    in_turns(128, 7, 1),
+    in_turns(192, 5, 2),
+    in_turns(256, 5, 1),
+    in_turns(256, 5, 2),
 ];
 
 impl Config {
@@ -79,7 +93,7 @@ impl Config {
         match (self.swap, self.occupancy) {
             (true, 1) => self.bq.min(64),
             (true, _) => self.bq.min(16),
-            (false, _) if self.bq.is_multiple_of(64) => 64,
+            (false, _) if self.bq.is_multiple_of(64) && !self.turns => 64,
             (false, _) => 32,
         }
     }
@@ -87,7 +101,7 @@ impl Config {
     /// Shared memory of a block in bytes, as the kernel's metadata has it.
     pub fn shared_memory(&self) -> usize {
         1280 + self.stages * (self.bp + self.bq) * self.ks * 128
-            + self.bp * 4 * self.store_columns()
+            + (self.bp / 64 + usize::from(self.turns)) * 256 * self.store_columns()
     }
 
     /// The kernel's parameters.
@@ -104,6 +118,7 @@ impl Config {
             ("CROWS", if self.swap { self.store_columns() } else { 64 }),
             ("CCOLS", if self.swap { 64 } else { self.store_columns() }),
             ("EB", element.bytes()),
+            ("TURNS", usize::from(self.turns)),
         ];
         let set = set.map(|(name, value)| (name.to_owned(), value as i64));
         let mut values = Values::from(set);

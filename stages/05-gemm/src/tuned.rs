@@ -30,8 +30,15 @@ pub fn line(problem: &Problem, plan: &Plan) -> String {
     let c = plan.config;
     let swap = u8::from(c.swap);
     format!(
-        "{element:?},{m},{n},{k},{:?},{swap},{},{},{},{},{},{}",
-        plan.split, c.bp, c.bq, c.ks, c.stages, c.cluster, c.occupancy
+        "{element:?},{m},{n},{k},{:?},{swap},{},{},{},{},{},{},{}",
+        plan.split,
+        c.bp,
+        c.bq,
+        c.ks,
+        c.stages,
+        c.cluster,
+        c.occupancy,
+        u8::from(c.turns)
     )
 }
 
@@ -47,7 +54,7 @@ fn parse(text: &str) -> Table {
             .iter()
             .filter_map(|size| size.parse().ok())
             .collect();
-        let ([m, n, k], [swap, bp, bq, ks, stages, cluster, occupancy]) =
+        let ([m, n, k], [swap, bp, bq, ks, stages, cluster, occupancy, turns]) =
             (&numbers[..], &sizes[..])
         else {
             continue;
@@ -60,6 +67,7 @@ fn parse(text: &str) -> Table {
             stages: *stages,
             cluster: *cluster,
             occupancy: *occupancy,
+            turns: *turns == 1,
         };
         let all = [Element::Bf16, Element::F16, Element::E4m3, Element::Int8];
         let element = all
@@ -101,6 +109,6 @@ mod tests {
         let layer = &table[&(Element::E4m3, 4096, 1024)];
         assert_eq!(layer[&8], plans[0].1);
         assert_eq!(layer.range(9..).next().unwrap().1, &plans[1].1);
-        assert!(parse("Bf16,1,8,8,Whole,1,3,3,3,3,3,3\nnonsense\n").is_empty());
+        assert!(parse("Bf16,1,8,8,Whole,1,3,3,3,3,3,3,0\nnonsense\n").is_empty());
     }
 }

@@ -97,7 +97,11 @@ pub fn size(problem: &Problem) -> String {
 /// A plan in a word.
 pub fn name(plan: &Plan) -> String {
     let c = plan.config;
-    let side = if c.swap { "swap" } else { "plain" };
+    let side = match (c.swap, c.turns) {
+        (true, _) => "swap",
+        (false, true) => "turns",
+        (false, false) => "plain",
+    };
     format!(
         "{side}-{}x{}-k{}-s{}-c{}-o{}-{:?}",
         c.bp, c.bq, c.ks, c.stages, c.cluster, c.occupancy, plan.split

@@ -1,0 +1,202 @@
+//! The ring of `k17_stream_k.cu` as a model: one producer, two consumers, mbarriers with their parity, loads that land late, and a
+//! scheduler that lets any of them lag. Wrong protocols read a stage too early or stop; right ones never do, in thousands of runs.
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+/// An mbarrier: a phase ends when `count` have arrived.
+#[derive(Clone)]
+struct Barrier {
+    count: usize,
+    arrived: usize,
+    ended: usize,
+}
+
+impl Barrier {
+    fn new(count: usize) -> Self {
+        Self {
+            count,
+            arrived: 0,
+            ended: 0,
+        }
+    }
+
+    fn arrive(&mut self) {
+        self.arrived += 1;
+        if self.arrived == self.count {
+            (self.arrived, self.ended) = (0, self.ended + 1);
+        }
+    }
+
+    /// What `mbarrier.try_wait.parity` answers: whether the phase of that parity is the one that ended last. On a fresh barrier the
+    /// phase "before the first" has parity 1.
+    fn passed(&self, parity: usize) -> bool {
+        self.ended % 2 != parity
+    }
+}
+
+/// How the consumers share the work.
+#[derive(Clone, Copy, PartialEq)]
+enum Protocol {
+    /// Each takes half the rows of every tile.
+    Halves,
+    /// Each takes every other tile, and starts on it when the other has ended its own.
+    Turns,
+    /// As `Turns`, with no barrier between the two: what was tried first, and failed on the GPU.
+    TurnsUnordered,
+}
+
+struct Consumer {
+    segment: usize,
+    step: usize,
+    /// Steps of the epilogue that are left.
+    storing: usize,
+    /// Turns taken: the phase of the barrier of turns.
+    turns: usize,
+    began: bool,
+}
+
+/// Runs the protocol over segments of these numbers of k-steps; says what went wrong.
+fn run(
+    protocol: Protocol,
+    stages: usize,
+    segments: &[usize],
+    random: &mut StdRng,
+) -> Result<(), String> {
+    let first: Vec<usize> = segments
+        .iter()
+        .scan(0, |at, steps| {
+            let here = *at;
+            *at += steps;
+            Some(here)
+        })
+        .collect();
+    let total: usize = segments.iter().sum();
+    let consumers_of_a_stage = if protocol == Protocol::Halves { 2 } else { 1 };
+    let mut full = vec![Barrier::new(1); stages];
+    let mut empty = vec![Barrier::new(consumers_of_a_stage); stages];
+    let mut turn = vec![Barrier::new(1); 2];
+    let mut slots: Vec<Option<usize>> = vec![None; stages];
+    let mut in_flight: Vec<usize> = Vec::new();
+    let mut produced = 0;
+    let mut consumers = [0, 1].map(|_| Consumer {
+        segment: 0,
+        step: 0,
+        storing: 0,
+        turns: 0,
+        began: false,
+    });
+    // Who is slow differs from run to run.
+    let weights: [u32; 4] = [0; 4].map(|_| random.random_range(1..20));
+    let mut idle = 0;
+    while consumers
+        .iter()
+        .any(|consumer| consumer.segment < segments.len())
+    {
+        if idle > 10_000 {
+            return Err("nobody can go on".to_owned());
+        }
+        idle += 1;
+        let mut pick = random.random_range(0..weights.iter().sum());
+        let actor = weights.iter().position(|weight| {
+            if pick < *weight {
+                true
+            } else {
+                pick -= weight;
+                false
+            }
+        });
+        match actor.expect("the weights add up") {
+            0 if produced < total => {
+                let (stage, phase) = (produced % stages, produced / stages % 2);
+                if empty[stage].passed(phase ^ 1) {
+                    in_flight.push(produced);
+                    (produced, idle) = (produced + 1, 0);
+                }
+            }
+            1 if !in_flight.is_empty() => {
+                // Loads land in any order.
+                let step = in_flight.swap_remove(random.random_range(0..in_flight.len()));
+                slots[step % stages] = Some(step);
+                full[step % stages].arrive();
+                idle = 0;
+            }
+            who @ (2 | 3) => {
+                let me = who - 2;
+                let consumer = &mut consumers[me];
+                if consumer.segment == segments.len() {
+                    continue;
+                }
+                if consumer.storing > 0 {
+                    (consumer.storing, idle) = (consumer.storing - 1, 0);
+                    continue;
+                }
+                if protocol != Protocol::Halves && consumer.segment % 2 != me {
+                    (consumer.segment, idle) = (consumer.segment + 1, 0);
+                    continue;
+                }
+                if protocol == Protocol::Turns && !consumer.began {
+                    // The first consumer's first turn waits for nobody: the parity of the phase before the first.
+                    if !turn[me].passed((consumer.turns % 2) ^ usize::from(me == 0)) {
+                        continue;
+                    }
+                    (consumer.turns, consumer.began) = (consumer.turns + 1, true);
+                }
+                let step = first[consumer.segment] + consumer.step;
+                let (stage, phase) = (step % stages, step / stages % 2);
+                if !full[stage].passed(phase) {
+                    continue;
+                }
+                idle = 0;
+                if slots[stage] != Some(step) {
+                    return Err(format!(
+                        "step {step} read {:?} from stage {stage}",
+                        slots[stage]
+                    ));
+                }
+                empty[stage].arrive();
+                consumer.step += 1;
+                if consumer.step == segments[consumer.segment] {
+                    if protocol == Protocol::Turns {
+                        turn[1 - me].arrive();
+                    }
+                    (consumer.segment, consumer.step, consumer.began) =
+                        (consumer.segment + 1, 0, false);
+                    consumer.storing = random.random_range(0..30);
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn runs(protocol: Protocol, count: usize) -> Result<(), String> {
+    let seed = rand::random();
+    println!("seed {seed}");
+    let mut random = StdRng::seed_from_u64(seed);
+    for _ in 0..count {
+        let stages = random.random_range(2..8);
+        let segments: Vec<usize> = (0..random.random_range(1..9))
+            .map(|_| random.random_range(1..20))
+            .collect();
+        run(protocol, stages, &segments, &mut random)
+            .map_err(|error| format!("{stages} stages, segments {segments:?}: {error}"))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn halves_of_a_tile_keep_the_ring_right() {
+    runs(Protocol::Halves, 2000).unwrap();
+}
+
+#[test]
+fn tiles_in_turn_keep_the_ring_right_with_a_barrier_between_turns() {
+    runs(Protocol::Turns, 2000).unwrap();
+}
+
+#[test]
+fn tiles_in_turn_without_that_barrier_read_a_stage_a_lap_early_or_stop() {
+    assert!(runs(Protocol::TurnsUnordered, 2000).is_err());
+}
