@@ -2,7 +2,7 @@
 
 use crate::plan::Plan;
 use crate::problem::{Element, Problem};
-use kernels::{Arguments, Buffer, Device, Kernel, Launch, Result};
+use kernels::{Arguments, Buffer, Device, Error, Kernel, Launch, Result, Values};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 pub struct Gemm {
     device: Device,
     kernels: RefCell<BTreeMap<(Element, crate::Config), Kernel>>,
+    any: RefCell<Option<Kernel>>,
     sums: Buffer,
     flags: Buffer,
 }
@@ -45,6 +46,7 @@ impl Gemm {
         Ok(Self {
             device: device.clone(),
             kernels: RefCell::default(),
+            any: RefCell::default(),
             sums,
             flags,
         })
@@ -53,10 +55,13 @@ impl Gemm {
     /// Works out the launch of `plan`.
     ///
     /// # Errors
-    /// If the kernel does not compile, or the arrays do not suit TMA.
+    /// If the kernel does not compile, or the sizes are none that a kernel takes.
     pub fn prepare(&self, problem: &Problem, plan: &Plan, operands: &Operands) -> Result<Launch> {
-        let kernel = self.kernel(problem.element, plan)?;
         let Problem { m, n, k, .. } = *problem;
+        if !problem.suits_tma() {
+            return self.prepare_any(problem, operands);
+        }
+        let kernel = self.kernel(problem.element, plan)?;
         let sms = self.device.multiprocessors() as usize;
         let (workers, whole) = plan.deal(problem, sms);
         let tall = |first, second| {
@@ -86,6 +91,33 @@ impl Gemm {
             .integer("WHOLE", whole)
             .integer("WORKERS", workers);
         kernel.prepare(&arguments)
+    }
+
+    /// Arrays that TMA cannot address, whose rows are no multiples of 16 bytes, go to the step of the ladder that takes any: k08.
+    fn prepare_any(&self, problem: &Problem, operands: &Operands) -> Result<Launch> {
+        const PATH: &str = "gemm/k08_multistage.cu";
+        if problem.element != Element::Bf16 {
+            return Err(Error::Launch {
+                path: PATH.to_owned(),
+                why: format!(
+                    "{problem:?}: k must be a multiple of 16 bytes and n of 8, but for bf16"
+                ),
+            });
+        }
+        let arguments = Arguments::default()
+            .address("a", operands.a)
+            .address("b", operands.b)
+            .address("c", operands.c)
+            .integer("M", problem.m)
+            .integer("N", problem.n)
+            .integer("K", problem.k);
+        let mut any = self.any.borrow_mut();
+        if any.is_none() {
+            *any = Some(Kernel::load(&self.device, PATH, &Values::new())?);
+        }
+        any.as_ref()
+            .expect("it was just loaded")
+            .prepare(&arguments)
     }
 
     fn kernel(&self, element: Element, plan: &Plan) -> Result<Kernel> {
