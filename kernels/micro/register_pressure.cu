@@ -17,6 +17,7 @@
 //@ threads: THREADS
 //@ grid: SMS*16
 //@ args: in out resident ROUNDS
+//@ spills: yes
 //@ expect: sm_90a FFMA>=160
 
 #include "micro.h"

@@ -12,7 +12,8 @@
 //! //@ map A: bf16 [M, K] box [BM, 64]      a TMA tensor map of buffer A, row-major, 128-byte swizzle
 //! //@ args: A B c M N K                    the function's parameters in order: maps, pointers, integers
 //! //@ pdl: yes                             may start before the launch ahead of it has ended
-//! //@ expect: sm_90a HGMMA>=4 UTMALDG>=2   what the disassembly must show
+//! //@ spills: yes                          some variant has fewer registers than it needs, which is its point
+//! //@ expect: sm_90a HGMMA>=4 UTMALDG>=2   what the disassembly of every variant must show (see Sass::count)
 //! ```
 
 use crate::error::{Error, Result};
@@ -48,6 +49,8 @@ pub struct Metadata {
     pub args: Vec<String>,
     /// Whether launches may overlap the end of the launch before (programmatic dependent launch).
     pub pdl: bool,
+    /// Whether values of it are meant to be kept in memory for want of registers.
+    pub spills: bool,
     /// Disassembly checks by target: mnemonic and how often it must at least occur.
     pub expect: BTreeMap<String, Vec<(String, usize)>>,
 }
@@ -133,6 +136,7 @@ impl Metadata {
             "grid" => self.grid = arguments(value),
             "args" => self.args = words().map(str::to_owned).collect(),
             "pdl" => self.pdl = value == "yes",
+            "spills" => self.spills = value == "yes",
             "expect" => {
                 let arch = words().next().ok_or("`expect` begins with a target")?;
                 let checks = words().skip(1).map(|word| {
@@ -260,7 +264,7 @@ fn arguments(text: &str) -> Vec<String> {
 mod tests {
     use super::*;
 
-    const TEXT: &str = "// Does it.\n// And more.\n//@ entry: f\n//@ arch: sm_90a host\n//@ param: BM=128 S=2\n//@ variant: tall BM=256\n//@ threads: BM\n//@ smem: S*BM*2\n//@ grid: cdiv(N,BM), 3\n//@ map A: bf16 [M, K] box [BM, 64]\n//@ args: A N\n//@ expect: sm_90a HGMMA>=4\n\n// Not the summary.\n";
+    const TEXT: &str = "// Does it.\n// And more.\n//@ entry: f\n//@ arch: sm_90a host\n//@ param: BM=128 S=2\n//@ variant: tall BM=256\n//@ threads: BM\n//@ smem: S*BM*2\n//@ grid: cdiv(N,BM), 3\n//@ map A: bf16 [M, K] box [BM, 64]\n//@ args: A N\n//@ spills: yes\n//@ expect: sm_90a HGMMA>=4\n\n// Not the summary.\n";
 
     #[test]
     fn a_file_says_how_it_is_launched() {
@@ -278,6 +282,7 @@ mod tests {
         sized.insert("N".to_owned(), 300);
         assert_eq!(found.blocks(&sized).unwrap(), [3, 3, 1]);
         assert_eq!(found.maps["A"].tile, ["BM", "64"]);
+        assert!(found.spills && !found.pdl);
         assert_eq!(found.expect["sm_90a"], [("HGMMA".to_owned(), 4)]);
         assert!(found.with(&Values::from([("X".to_owned(), 1)])).is_err());
     }
@@ -292,7 +297,7 @@ mod tests {
         ] {
             let error = Metadata::parse("x.cu", &format!("{TEXT}{wrong}\n")).unwrap_err();
             let error = error.to_string();
-            assert!(error.contains("x.cu:15") && error.contains(word), "{error}");
+            assert!(error.contains("x.cu:16") && error.contains(word), "{error}");
         }
         let error = Metadata::parse("x.cu", "//@ entry: f\n").unwrap_err();
         assert!(error.to_string().contains("`//@ arch:`"));

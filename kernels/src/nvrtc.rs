@@ -3,6 +3,7 @@
 //! cudarc's own wrapper stops at PTX and drops the log; the log holds the register counts and the warnings that a kernel's speed
 //! hangs on, so the calls stand here.
 
+use crate::cache::Cache;
 use crate::error::{Error, Result};
 use crate::source::Source;
 use cudarc::nvrtc::sys;
@@ -19,11 +20,13 @@ pub struct Cubin {
     pub log: String,
 }
 
-/// Registers, stack and spills of a compiled kernel, read from the log.
+/// What a compiled kernel takes, read from the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Resources {
     /// Registers of a thread at entry.
     pub registers: usize,
+    /// Bytes of shared memory of a block that the code itself declares; what a launch adds is not in it.
+    pub shared: usize,
     /// Bytes of stack of a thread; any means that an array has no fixed registers.
     pub stack: usize,
     /// Bytes of spill stores and loads.
@@ -38,13 +41,13 @@ impl Cubin {
     pub fn of(source: &Source, arch: &str) -> Result<Self> {
         let version = version()?;
         let key = source.digest(&[arch, &version, &OPTIONS.join(" ")]);
-        let folder = cache_folder("cubin");
-        if let Some(found) = Self::cached(&folder, &key) {
-            return Ok(found);
+        let cache = Cache::of("cubin");
+        if let Some((image, log)) = cache.load(&key) {
+            return Ok(Self { image, log });
         }
         let made = Self::compile(source, arch)?;
         // A cache that cannot be written costs time, not correctness.
-        let _ = made.store(&folder, &key);
+        let _ = cache.store(&key, &made.image, &made.log);
         Ok(made)
     }
 
@@ -101,60 +104,36 @@ impl Cubin {
         }
     }
 
-    /// Registers, stack and spills of the largest function.
+    /// What it takes, of each resource the most that a function of it does.
     pub fn resources(&self) -> Resources {
-        let most = |before: &str, after: &str| {
-            let numbers = self.log.lines().flat_map(|line| {
-                let mut words = line.split(',').map(str::trim);
-                words.find_map(|part| {
-                    part.split(before)
-                        .nth(1)?
-                        .split(after)
-                        .next()?
-                        .trim()
-                        .parse()
-                        .ok()
-                })
-            });
-            numbers.max().unwrap_or(0)
-        };
-        let before = |suffix: &str| {
-            let parts = self.log.lines().flat_map(|line| line.split(','));
-            let numbers = parts.filter_map(|part| {
-                part.trim()
-                    .strip_suffix(suffix)?
-                    .trim()
-                    .parse::<usize>()
-                    .ok()
-            });
-            numbers.max().unwrap_or(0)
-        };
         Resources {
-            registers: most("Used ", " registers"),
-            stack: before("bytes stack frame"),
-            spills: before("bytes spill stores").max(before("bytes spill loads")),
+            registers: self.most("registers"),
+            shared: self.most("bytes smem"),
+            stack: self.most("bytes stack frame"),
+            spills: self
+                .most("bytes spill stores")
+                .max(self.most("bytes spill loads")),
         }
     }
 
-    fn cached(folder: &Path, key: &str) -> Option<Self> {
-        let log = std::fs::read_to_string(folder.join(format!("{key}.log"))).ok()?;
-        let image = std::fs::read(folder.join(format!("{key}.cubin"))).ok()?;
-        Some(Self { image, log })
+    /// The full version of the compiler, `13.0.88`, which it leaves as a note in the image.
+    pub fn compiler(&self) -> Option<&str> {
+        const BEFORE: &[u8] = b"Cuda compilation tools, release ";
+        let mut windows = self.image.windows(BEFORE.len());
+        let at = windows.position(|window| window == BEFORE)? + BEFORE.len();
+        let note = CStr::from_bytes_until_nul(&self.image[at..]).ok()?;
+        Some(note.to_str().ok()?.split_once(" V")?.1)
     }
 
-    /// Written beside and renamed, image last: a process that starts meanwhile sees a whole entry or none.
-    fn store(&self, folder: &Path, key: &str) -> std::io::Result<()> {
-        std::fs::create_dir_all(folder)?;
-        for (suffix, content) in [("cubin", &self.image[..]), ("log", self.log.as_bytes())] {
-            let partial = folder.join(format!(
-                "{key}.{suffix}.{}-{:?}",
-                std::process::id(),
-                std::thread::current().id()
-            ));
-            std::fs::write(&partial, content)?;
-            std::fs::rename(&partial, folder.join(format!("{key}.{suffix}")))?;
-        }
-        Ok(())
+    /// The largest `N` of all `N unit` in the log.
+    fn most(&self, unit: &str) -> usize {
+        let parts = self.log.lines().flat_map(|line| line.split(','));
+        let numbers = parts.filter_map(|part| {
+            // `ptxas info    : Used 58 registers`, `ptxas         .     696 bytes stack frame`: what stands before the number varies.
+            let before = part.trim().strip_suffix(unit)?;
+            before.split_whitespace().last()?.parse().ok()
+        });
+        numbers.max().unwrap_or(0)
     }
 }
 
@@ -176,16 +155,6 @@ pub fn version() -> Result<String> {
     // SAFETY: the library is loaded; both pointers are valid.
     unsafe { check(sys::nvrtcVersion(&mut major, &mut minor))? };
     Ok(format!("{major}.{minor}"))
-}
-
-/// Where compiled kernels are kept: `WAVEBOOST_CACHE`, or `waveboost` in the user's cache folder.
-pub(crate) fn cache_folder(kind: &str) -> PathBuf {
-    let from = |name: &str| std::env::var_os(name).map(PathBuf::from);
-    from("WAVEBOOST_CACHE")
-        .or_else(|| Some(from("XDG_CACHE_HOME")?.join("waveboost")))
-        .or_else(|| Some(from("HOME")?.join(".cache/waveboost")))
-        .unwrap_or_else(|| std::env::temp_dir().join("waveboost"))
-        .join(kind)
 }
 
 /// Loads NVRTC and returns the folders of CUDA's headers.
@@ -261,4 +230,29 @@ fn string(
     Ok(String::from_utf8_lossy(&bytes)
         .trim_end_matches('\0')
         .to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_is_read() {
+        // As ptxas 13.0.88 writes it, of two functions.
+        let log = "ptxas info    : 0 bytes gmem\nptxas info    : Function properties for f\nptxas         .     696 bytes stack frame, 1312 bytes spill stores, 1308 bytes spill loads\nptxas info    : Used 32 registers, used 1 barriers, 696 bytes cumulative stack size\nptxas info    : Function properties for g\nptxas         .     0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads\nptxas info    : Used 128 registers, used 1 barriers, 8448 bytes smem\n";
+        let cubin = |image: &[u8], log: &str| Cubin {
+            image: image.to_vec(),
+            log: log.to_owned(),
+        };
+        let expected = Resources {
+            registers: 128,
+            shared: 8448,
+            stack: 696,
+            spills: 1312,
+        };
+        assert_eq!(cubin(&[], log).resources(), expected);
+        let note = b"\x7fELF ptxas\0Cuda compilation tools, release 13.0, V13.0.88\0more\0";
+        assert_eq!(cubin(note, "").compiler(), Some("13.0.88"));
+        assert_eq!(cubin(b"\x7fELF", "").compiler(), None);
+    }
 }

@@ -40,15 +40,22 @@ impl Source {
     /// # Errors
     /// If there is no such file, its metadata cannot be read, or a change names no parameter.
     pub fn load(path: &str, changes: &Values) -> Result<Self> {
-        let text = read(path)?;
-        let metadata = Metadata::parse(path, &text)?;
+        Self::of_text(path, &read(path)?, changes)
+    }
+
+    /// The same of a kernel that is not among the files: its text, and the name that the compiler's messages shall have for it.
+    ///
+    /// # Errors
+    /// If the metadata cannot be read, a change names no parameter, or there is no such header.
+    pub fn of_text(path: &str, text: &str, changes: &Values) -> Result<Self> {
+        let metadata = Metadata::parse(path, text)?;
         let values = metadata.with(changes)?;
         let mut whole = String::new();
         for (name, value) in &values {
             whole += &format!("#define {name} {value}\n");
         }
         let mut seen = Vec::new();
-        include(path, &text, &mut seen, &mut whole)?;
+        include(path, text, &mut seen, &mut whole)?;
         Ok(Self {
             metadata,
             values,

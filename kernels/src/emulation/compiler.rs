@@ -1,7 +1,7 @@
 //! A kernel's source to a library of the host, by the C++ compiler that is there, cached on disk.
 
+use crate::cache;
 use crate::error::{Error, Result};
-use crate::nvrtc::cache_folder;
 use crate::source::{Source, read};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -97,7 +97,7 @@ pub fn library(source: &Source) -> Result<PathBuf> {
     ];
     parts.extend(headers.iter().map(|(_, text)| text.as_ref()));
     let key = source.digest(&parts);
-    let folder = cache_folder("host");
+    let folder = cache::folder("host");
     let made = folder.join(format!("{key}.so"));
     if made.is_file() {
         return Ok(made);
