@@ -95,7 +95,7 @@ KERNEL void __launch_bounds__(CONSUMERS * 128 + 128) gemm_split_k(MAP a, MAP b, 
                 const u64 rows = operand(a_tiles + ring.stage * A_BYTES + group * 64 * 128), columns = operand(b_tiles + ring.stage * B_BYTES);
                 wgmma_fence();
 #pragma unroll
-                for (int step = 0; step < 4; ++step) wgmma<BN>(sum, rows + step * 2, columns + step * 2, k + step > begin);
+                for (int step = 0; step < 4; ++step) wgmma<BN>(sum, rows + step * 2, columns + step * 2, k > begin || step > 0);
                 wgmma_commit();
                 wgmma_wait<1>();  // the products of the stage before have read their operands
                 if (before >= 0 && thread < CL) barrier_arrive_at(empty + before, thread);
