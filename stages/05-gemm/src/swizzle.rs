@@ -21,6 +21,6 @@ pub fn swizzle(offset: usize, span: usize) -> usize {
     // ANCHOR: solve-swizzle
     let chunks = span / CHUNK;
     let line = offset / LINE;
-    offset ^ (line % chunks) * CHUNK
+    offset ^ ((line % chunks) * CHUNK)
     // ANCHOR_END: solve-swizzle
 }

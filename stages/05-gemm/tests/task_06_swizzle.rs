@@ -59,7 +59,7 @@ fn it_is_what_the_hardware_does() {
     for (span, bits) in [(32, 1), (64, 2), (128, 3)] {
         for offset in 0..2 * PERIOD {
             let mask = ((1 << bits) - 1) << 7;
-            assert_eq!(swizzle(offset, span), offset ^ (offset & mask) >> 3);
+            assert_eq!(swizzle(offset, span), offset ^ ((offset & mask) >> 3));
         }
     }
     // And the addresses that epilogue.h writes to, for rows of 128 bytes and of 64.
@@ -67,13 +67,13 @@ fn it_is_what_the_hardware_does() {
         for chunk in 0..8 {
             assert_eq!(
                 swizzle(row * 128 + chunk * 16, 128),
-                row * 128 + (chunk ^ row % 8) * 16
+                row * 128 + (chunk ^ (row % 8)) * 16
             );
         }
         for chunk in 0..4 {
             assert_eq!(
                 swizzle(row * 64 + chunk * 16, 64),
-                row * 64 + (chunk ^ row / 2 % 4) * 16
+                row * 64 + (chunk ^ (row / 2 % 4)) * 16
             );
         }
     }
