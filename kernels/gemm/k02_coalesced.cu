@@ -15,6 +15,7 @@
 #include "gpu.h"
 
 KERNEL void gemm_coalesced(GLOBAL(const float) a, GLOBAL(const float) b, GLOBAL(float) c, int M, int N, int K) {
+    // ANCHOR: solve-coalesced
     const int LANES = 32;  // also where a warp has 64: then its halves work on two outputs
     int lane = threadIdx.x % LANES;
     int row = blockIdx.x;
@@ -27,4 +28,5 @@ KERNEL void gemm_coalesced(GLOBAL(const float) a, GLOBAL(const float) b, GLOBAL(
     for (int k = lane; k < K && col < N; k += LANES) sum += a[k] * b[k];
     for (int distance = LANES / 2; distance > 0; distance /= 2) sum += shuffle_xor(sum, distance);
     if (lane == 0 && col < N) c[(long long)row * N + col] = sum;
+    // ANCHOR_END: solve-coalesced
 }

@@ -26,6 +26,7 @@ KERNEL void gemm_shared(GLOBAL(const float) a, GLOBAL(const float) b, GLOBAL(flo
     GLOBAL(const float) from_a = a + (long long)row * K;
     GLOBAL(const float) from_b = b + (long long)row_b * K;
     float sum = 0.0f;
+    // ANCHOR: solve-shared
     for (int k0 = 0; k0 < K; k0 += TILE) {
         // Zeros beyond the edges add nothing.
         float value_a = 0.0f, value_b = 0.0f;
@@ -37,5 +38,6 @@ KERNEL void gemm_shared(GLOBAL(const float) a, GLOBAL(const float) b, GLOBAL(flo
         for (int k = 0; k < TILE; ++k) sum += tile_a[y * ROW + k] * tile_b[x * ROW + k];
         __syncthreads();
     }
+    // ANCHOR_END: solve-shared
     if (row < M && col < N) c[(long long)row * N + col] = sum;
 }

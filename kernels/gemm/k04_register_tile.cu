@@ -31,6 +31,7 @@ gemm_register_tile(GLOBAL(const float) a, GLOBAL(const float) b, GLOBAL(float) c
     int row0 = blockIdx.x * TILE, col0 = blockIdx.y * TILE;
     float sum[PATCH][PATCH] = {};
     for (int k0 = 0; k0 < K; k0 += BK) {
+        // ANCHOR: solve-register-tile
         // BK neighbouring threads load one row's part: whole sectors again.
 #pragma unroll
         for (int i = threadIdx.x; i < TILE * BK; i += THREADS) {
@@ -55,6 +56,7 @@ gemm_register_tile(GLOBAL(const float) a, GLOBAL(const float) b, GLOBAL(float) c
                 for (int j = 0; j < PATCH; ++j) sum[i][j] += left[i] * right[j];
         }
         __syncthreads();
+        // ANCHOR_END: solve-register-tile
     }
 #pragma unroll
     for (int i = 0; i < PATCH; ++i)

@@ -46,6 +46,7 @@ gemm_vectorised(GLOBAL(const float) a, GLOBAL(const float) b, GLOBAL(float) c, i
     int x = threadIdx.x % 16 * 4, y = threadIdx.x / 16 * 4;
     float sum[8][8] = {};
     for (int k0 = 0; k0 < K; k0 += BK) {
+        // ANCHOR: solve-vectorised
         float4 va = four(a, row0 + load_row, k0 + load_k, M, K);
         float4 vb = four(b, col0 + load_row, k0 + load_k, N, K);
         tile_a[(load_k + 0) * ROW + load_row] = va.x;
@@ -71,6 +72,7 @@ gemm_vectorised(GLOBAL(const float) a, GLOBAL(const float) b, GLOBAL(float) c, i
                 for (int j = 0; j < 8; ++j) sum[i][j] += left[i] * right[j];
         }
         __syncthreads();
+        // ANCHOR_END: solve-vectorised
     }
 #pragma unroll
     for (int i = 0; i < 8; ++i) {

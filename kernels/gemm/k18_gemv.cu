@@ -31,6 +31,7 @@ DEVICE float dot8(uint4 w, float4 low, float4 high) {
 // U steps from weight k on: all loads of weights stand before the first use, so that all are under way together.
 template <int U>
 DEVICE void steps(GLOBAL(const unsigned short) (&row)[ROWS], GLOBAL(const float) x, int k, float (&sum)[ROWS]) {
+    // ANCHOR: solve-gemv
     uint4 w[U][ROWS];
 #pragma unroll
     for (int u = 0; u < U; ++u)
@@ -42,6 +43,7 @@ DEVICE void steps(GLOBAL(const unsigned short) (&row)[ROWS], GLOBAL(const float)
 #pragma unroll
         for (int r = 0; r < ROWS; ++r) sum[r] += dot8(w[u][r], low, high);
     }
+    // ANCHOR_END: solve-gemv
 }
 
 KERNEL void __launch_bounds__(WARPS * LANES)

@@ -21,6 +21,12 @@ template <class V, class T> DEVICE void vector_store(emulation::Pointer<T> to, V
     emulation::store(*to.array, to.offset, value, place);
 }
 
+static inline void unsolved(const char* message, EMULATION_HERE) {
+    emulation::describe(emulation::UNSOLVED, nullptr, 0, place, message);
+    emulation::stop();
+}
+#define TODO(message) unsolved(message)
+
 DEVICE void __syncthreads(EMULATION_HERE) { emulation::wait(emulation::AT_BLOCK_BARRIER, 0, place); }
 DEVICE void __syncwarp(unsigned mask = ~0u, EMULATION_HERE) { emulation::wait(emulation::AT_WARP_BARRIER, mask, place); }
 

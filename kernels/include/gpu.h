@@ -7,6 +7,7 @@
 // vector_load<float4>(p)    one access of 8 or 16 bytes, p aligned to as much; vector_store(p, v) likewise
 // shuffle_xor(v, lanes)     the value v of the lane whose number differs in these bits; all lanes of the warp take part
 // float_of_bf16(bits)       a bf16 in the low half of a word; the upper half is ignored
+// TODO("message")           what a learner has yet to write: the emulator stops with the message, a GPU with a trap
 //
 // On the host a[i] is no lvalue but stands for the access: write `float v = a[i]`, not `auto`, and p[0], not *p.
 #pragma once
@@ -19,6 +20,7 @@
 #define GLOBAL(T) T*
 #define SHARED(T, name, size) __shared__ __align__(16) T name[size]
 #define WARP 32
+#define TODO(message) asm volatile("trap;")
 
 template <class V, class T> DEVICE V vector_load(const T* from) { return *reinterpret_cast<const V*>(from); }
 template <class V, class T> DEVICE void vector_store(T* to, V value) { *reinterpret_cast<V*>(to) = value; }

@@ -16,6 +16,7 @@
 #define DEVICE static __device__ __forceinline__
 #define GLOBAL(T) T*
 #define SHARED(T, name, size) __shared__ alignas(16) T name[size]
+#define TODO(message) __builtin_trap()
 #if defined(__GFX9__)
 #define WARP 64
 #else

@@ -133,3 +133,17 @@ fn a_thread_that_leaves_a_loop_early_misses_its_barrier() {
     };
     assert!(who.ends_with("threads 32..63 have returned"), "{who}");
 }
+
+#[test]
+fn what_is_not_written_yet_says_so() {
+    let found = fault(
+        64,
+        "float v = a[0];\nif (threadIdx.x == 40)\nTODO(\"task 05/sum: write it\");\nc[threadIdx.x] = v;",
+        64,
+    );
+    assert_eq!(
+        found.to_string(),
+        "planted.cu:5: block (0, 0, 0), thread 40: not yet implemented: task 05/sum: write it"
+    );
+    assert!(matches!(found.kind, FaultKind::Unsolved(_)));
+}

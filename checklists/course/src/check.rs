@@ -13,6 +13,9 @@ const TARGET_LIMIT: Duration = Duration::from_secs(60);
 /// The targets of a stage, built and run.
 const STAGE_LIMIT: Duration = Duration::from_secs(900);
 
+/// What the emulator says of a kernel that the host's compiler refuses.
+const REFUSED: &str = "does not compile for host";
+
 /// What was found.
 #[derive(Debug, Default)]
 pub struct Summary {
@@ -168,6 +171,10 @@ fn survives(
     Ok(match judged {
         Err(error) => Some(error.to_string()),
         Ok(run) if run.success => Some(format!("survives {}", task.test)),
+        // A kernel is compiled by the test that runs it. A mutant that no compiler takes shows nothing.
+        Ok(run) if run.output.contains(REFUSED) => {
+            Some(format!("does not compile:\n{}", run.output))
+        }
         Ok(_) => None,
     })
 }

@@ -50,7 +50,7 @@ pub fn start(
         .or_insert(head);
     for task in &chosen {
         edit(workspace, task, |region, text| {
-            Ok(region.blank(text, &stage.number))
+            Ok(region.blank(text, &stage.number, task.language()))
         })?;
         progress.revealed.remove(&key(&stage, task));
         progress.hints.remove(&key(&stage, task));
@@ -137,18 +137,15 @@ pub fn diff(workspace: &Workspace, number: &str, task: &str) -> Result<String> {
         return Ok("yours is the reference, letter for letter\n".to_owned());
     }
     let folder = workspace.root.join(".course");
-    write(&folder.join("reference.rs"), &reference)?;
-    write(&folder.join("yours.rs"), &yours)?;
+    let ending = task.file.extension().unwrap_or_default().to_string_lossy();
+    let names = ["reference", "yours"].map(|name| format!("{name}.{ending}"));
+    write(&folder.join(&names[0]), &reference)?;
+    write(&folder.join(&names[1]), &yours)?;
     // Git's exit status is 1 where files differ, which is the case here.
     let mut command = std::process::Command::new("git");
-    command.args([
-        "diff",
-        "--no-index",
-        "--no-prefix",
-        "--",
-        "reference.rs",
-        "yours.rs",
-    ]);
+    command
+        .args(["diff", "--no-index", "--no-prefix", "--"])
+        .args(&names);
     let output = command.current_dir(&folder).output().map_err(Error::new)?;
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
@@ -196,7 +193,7 @@ fn reference(
         .map_or("HEAD", String::as_str);
     let text = git::show(&workspace.root, commit, &task.file)?;
     let region = Region::find(&text, &task.name)?;
-    if region.is_blank(&text, &stage.number) {
+    if region.is_blank(&text, &stage.number, task.language()) {
         return Err(Error(format!(
             "task {} is blank at {commit} too; the reference is on main",
             task.name

@@ -1,6 +1,73 @@
 //! Learner regions: the lines between `// ANCHOR: solve-TASK` and `// ANCHOR_END: solve-TASK`.
 
 use crate::error::{Error, Result};
+use std::path::Path;
+
+/// What a region is written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Language {
+    /// A source of a crate.
+    Rust,
+    /// A kernel, or a header that kernels include.
+    Kernel,
+}
+
+impl Language {
+    /// Endings of the files that may hold regions beside a stage's own sources.
+    pub const ENDINGS: [&'static str; 3] = ["rs", "cu", "h"];
+
+    /// That of a file, by its ending.
+    pub fn of(file: &Path) -> Self {
+        match file.extension().and_then(|ending| ending.to_str()) {
+            Some("cu" | "h") => Self::Kernel,
+            _ => Self::Rust,
+        }
+    }
+
+    /// What a code block of it is marked with in Markdown.
+    pub fn fence(self) -> &'static str {
+        match self {
+            Self::Rust => "rust,ignore",
+            Self::Kernel => "cpp",
+        }
+    }
+
+    /// The statement that ends a run with `message`; `kernels/include/gpu.h` has the one of kernels.
+    pub fn unsolved(self, message: &str) -> String {
+        match self {
+            Self::Rust => format!("todo!(\"{message}\")"),
+            Self::Kernel => format!("TODO(\"{message}\");"),
+        }
+    }
+
+    /// Whether a function begins on this line.
+    fn begins_function(self, line: &str) -> bool {
+        let words = line.trim_start();
+        match self {
+            Self::Rust => {
+                let before = words.split("fn ").next().unwrap_or_default();
+                let modifiers = [
+                    "pub",
+                    "pub(crate)",
+                    "pub(super)",
+                    "const",
+                    "async",
+                    "unsafe",
+                    "",
+                ];
+                words.contains("fn ")
+                    && !words.starts_with("//")
+                    && before
+                        .split_whitespace()
+                        .all(|word| modifiers.contains(&word))
+            }
+            // Every function of a kernel's file says first on which side it lives.
+            Self::Kernel => ["KERNEL ", "DEVICE ", "MEMBER "]
+                .iter()
+                .any(|side| words.starts_with(side)),
+        }
+    }
+}
 
 /// A region in the text of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,43 +136,53 @@ impl Region {
         before.map(line).collect::<String>() + body + &after.map(line).collect::<String>()
     }
 
-    /// The body that stands for "not solved": one `todo!` whose message is [`message`].
-    pub fn blank(&self, text: &str, stage: &str) -> String {
+    /// The body that stands for "not solved": one statement whose message is [`message`].
+    pub fn blank(&self, text: &str, stage: &str, language: Language) -> String {
         let anchor = text.lines().nth(self.end).unwrap_or_default();
-        let indent = &anchor[..anchor.len() - anchor.trim_start().len()];
-        format!("{indent}todo!(\"{}\")\n", message(stage, &self.task))
+        let statement = language.unsolved(&message(stage, &self.task));
+        format!("{}{statement}\n", indent(anchor))
     }
 
     /// Whether the region is as [`blank`](Self::blank) leaves it.
-    pub fn is_blank(&self, text: &str, stage: &str) -> bool {
+    pub fn is_blank(&self, text: &str, stage: &str, language: Language) -> bool {
         self.body(text)
-            .contains(&format!("todo!(\"{}\")", message(stage, &self.task)))
+            .contains(&language.unsolved(&message(stage, &self.task)))
     }
 
-    /// The signature of the function that the region is the body of: the lines from `fn` to its brace, without indentation.
-    pub fn signature(&self, text: &str) -> String {
-        let lines: Vec<_> = text.lines().take(self.first.saturating_sub(1)).collect();
-        let starts = |line: &&str| {
-            let words = line.trim_start();
-            let before = words.split("fn ").next().unwrap_or_default();
-            let modifiers = [
-                "pub",
-                "pub(crate)",
-                "pub(super)",
-                "const",
-                "async",
-                "unsafe",
-                "",
-            ];
-            words.contains("fn ")
-                && !words.starts_with("//")
-                && before
-                    .split_whitespace()
-                    .all(|word| modifiers.contains(&word))
-        };
-        let from = lines.iter().rposition(starts).unwrap_or(lines.len());
-        dedent(&lines[from..].join("\n"))
+    /// Whether the region reaches into the definition of a macro, where each line ends in a backslash and a statement has no line of
+    /// its own.
+    pub fn is_in_macro(&self, text: &str) -> bool {
+        let around = text.lines().take(self.end + 1);
+        around
+            .skip(self.first.saturating_sub(2))
+            .any(|line| line.trim_end().ends_with('\\'))
     }
+
+    /// The function around the region without its indentation: the lines from its first to the region, and those behind the region to
+    /// its end. Where the region is the whole body, that is the signature to its brace, and the other brace.
+    pub fn function(&self, text: &str, language: Language) -> (String, String) {
+        let lines: Vec<_> = text.lines().collect();
+        let above = &lines[..self.first.saturating_sub(1)];
+        let mut from = above
+            .iter()
+            .rposition(|line| language.begins_function(line))
+            .unwrap_or(above.len());
+        while from > 0 && lines[from - 1].trim_start().starts_with("template ") {
+            from -= 1;
+        }
+        let closing = format!("{}}}", indent(lines[from]));
+        let below = &lines[self.end + 1..];
+        let last = below.iter().position(|line| *line == closing);
+        let to = last.map_or(0, |last| last + 1);
+        (
+            dedent(&above[from..].join("\n")),
+            dedent(&below[..to].join("\n")),
+        )
+    }
+}
+
+fn indent(line: &str) -> &str {
+    &line[..line.len() - line.trim_start().len()]
 }
 
 /// What a test says that meets an unsolved task.
@@ -113,13 +190,18 @@ pub fn message(stage: &str, task: &str) -> String {
     format!("task {stage}/{task}: cargo course hint {stage} {task}")
 }
 
-/// `text` without the indentation that all its lines share.
+/// `text` without the indentation that all its lines share; a kernel's `#pragma`, which begins its line anywhere, has no say in it.
 pub fn dedent(text: &str) -> String {
-    let indent = |line: &str| line.len() - line.trim_start().len();
-    let filled = || text.lines().filter(|line| !line.trim().is_empty());
-    let shared = filled().map(indent).min().unwrap_or(0);
-    let lines = text.lines().map(|line| line.get(shared..).unwrap_or(""));
-    lines.map(|line| format!("{}\n", line.trim_end())).collect()
+    let filled = || {
+        let lines = text.lines();
+        lines.filter(|line| !line.trim().is_empty() && !line.starts_with('#'))
+    };
+    let shared = filled().map(|line| indent(line).len()).min().unwrap_or(0);
+    let line = |line: &str| {
+        let own = indent(line).len().min(shared);
+        format!("{}\n", line[own..].trim_end())
+    };
+    text.lines().map(line).collect()
 }
 
 #[cfg(test)]
@@ -132,12 +214,15 @@ mod tests {
     fn a_region_is_blanked_and_put_back() {
         let region = Region::find(TEXT, "one").unwrap();
         assert_eq!(region.body(TEXT), "        let a = 1;\n        a\n");
-        let blank = region.replaced(TEXT, &region.blank(TEXT, "08"));
+        let blank = region.replaced(TEXT, &region.blank(TEXT, "08", Language::Rust));
         assert!(blank.contains(
             "\n        todo!(\"task 08/one: cargo course hint 08 one\")\n        // ANCHOR_END"
         ));
         let blanked = Region::find(&blank, "one").unwrap();
-        assert!(blanked.is_blank(&blank, "08") && !region.is_blank(TEXT, "08"));
+        assert!(
+            blanked.is_blank(&blank, "08", Language::Rust)
+                && !region.is_blank(TEXT, "08", Language::Rust)
+        );
         assert_eq!(blanked.replaced(&blank, &region.body(TEXT)), TEXT);
     }
 
@@ -145,9 +230,62 @@ mod tests {
     fn the_signature_is_the_functions_own() {
         let region = Region::find(TEXT, "one").unwrap();
         assert_eq!(
-            region.signature(TEXT),
-            "pub fn one(\n    &self,\n) -> u32 {\n"
+            region.function(TEXT, Language::Rust),
+            (
+                "pub fn one(\n    &self,\n) -> u32 {\n".to_owned(),
+                "}\n".to_owned()
+            )
         );
+    }
+
+    const KERNEL: &str = "#define SUM(x) \\\n    (x)\n\n// KERNEL in a comment.\ntemplate <int U>\nDEVICE float sum(GLOBAL(const float) x,\n                 int n) {\n    float s = 0;\n    for (int i = 0; i < n; ++i) {\n        // ANCHOR: solve-sum\n        float v = x[i];\n        s += v;\n        // ANCHOR_END: solve-sum\n    }\n    return s;\n}\n\nKERNEL void next() {\n}\n";
+
+    #[test]
+    fn a_part_of_a_kernel_is_blanked_within_its_function() {
+        let region = Region::find(KERNEL, "sum").unwrap();
+        let blank = region.replaced(KERNEL, &region.blank(KERNEL, "05", Language::Kernel));
+        assert!(blank.contains(
+            "\n        TODO(\"task 05/sum: cargo course hint 05 sum\");\n        // ANCHOR_END"
+        ));
+        let blanked = Region::find(&blank, "sum").unwrap();
+        assert!(blanked.is_blank(&blank, "05", Language::Kernel));
+        assert!(!region.is_blank(KERNEL, "05", Language::Kernel));
+        assert_eq!(blanked.replaced(&blank, &region.body(KERNEL)), KERNEL);
+        let (before, after) = region.function(KERNEL, Language::Kernel);
+        assert_eq!(
+            before,
+            "template <int U>\nDEVICE float sum(GLOBAL(const float) x,\n                 int n) {\n    float s = 0;\n    for (int i = 0; i < n; ++i) {\n"
+        );
+        assert_eq!(after, "    }\n    return s;\n}\n");
+    }
+
+    #[test]
+    fn pragmas_do_not_hold_the_indentation() {
+        let text = "    int a;\n\n#pragma unroll\n      int b;\n";
+        assert_eq!(dedent(text), "int a;\n\n#pragma unroll\n  int b;\n");
+    }
+
+    #[test]
+    fn a_file_tells_its_language() {
+        for (file, language) in [
+            ("src/a.rs", Language::Rust),
+            ("kernels/gemm/k02_coalesced.cu", Language::Kernel),
+            ("kernels/include/stream_k.h", Language::Kernel),
+        ] {
+            assert_eq!(Language::of(Path::new(file)), language, "{file}");
+        }
+    }
+
+    #[test]
+    fn a_region_in_a_macro_is_seen() {
+        let region = |text: &str| Region::find(text, "a").unwrap().is_in_macro(text);
+        assert!(region(
+            "#define F(x) { \\\n    // ANCHOR: solve-a\n    x;\n    // ANCHOR_END: solve-a\n}\n"
+        ));
+        assert!(region(
+            "// ANCHOR: solve-a\n    x; \\\n    y\n// ANCHOR_END: solve-a\n"
+        ));
+        assert!(!Region::find(KERNEL, "sum").unwrap().is_in_macro(KERNEL));
     }
 
     #[test]

@@ -47,7 +47,9 @@ impl Scratch {
     /// # Errors
     /// If the task's file cannot be read or written.
     pub fn blank(&self, stage: &Stage, task: &Task) -> Result<String> {
-        self.edit(task, |region, text| region.blank(text, &stage.number))
+        self.edit(task, |region, text| {
+            region.blank(text, &stage.number, task.language())
+        })
     }
 
     /// Replaces the body of a task's region; the answer is the text to [`put_back`](Self::put_back).

@@ -1,7 +1,7 @@
 //! A stage as the course sees it: tasks in order, each with its region, test target, hints and mutants.
 
 use crate::error::{Error, Result, read, read_toml};
-use crate::region::{Region, message, regions};
+use crate::region::{Language, Region, message, regions};
 use crate::workspace::{Workspace, file_name, files};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -53,9 +53,12 @@ pub struct Mutant {
     pub effect: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 struct Hints {
+    /// Folders and files beside `src` that hold regions of the stage, relative to the checkout.
+    #[serde(default)]
+    sources: Vec<PathBuf>,
     #[serde(default)]
     task: Vec<TaskEntry>,
 }
@@ -83,12 +86,22 @@ impl Stage {
     /// If a file cannot be read. What is readable and unsound is listed in [`problems`](Self::problems).
     pub fn load(workspace: &Workspace, folder: &Path) -> Result<Self> {
         let number = file_name(folder).chars().take(2).collect();
-        let hints: Hints =
-            read_optional(&folder.join("hints.toml"))?.unwrap_or(Hints { task: vec![] });
+        let hints: Hints = read_optional(&folder.join("hints.toml"))?.unwrap_or_default();
         let mutants: Mutants = read_optional(&folder.join("mutants.toml"))?.unwrap_or_default();
         let mut files_of = BTreeMap::new();
         let mut problems = Vec::new();
-        for file in files(&folder.join("src"), "rs") {
+        let mut sources = files(&folder.join("src"), "rs");
+        for source in &hints.sources {
+            let found = source_files(&workspace.root.join(source));
+            if found.is_empty() {
+                problems.push(format!(
+                    "hints.toml names {}, where there is no source",
+                    source.display()
+                ));
+            }
+            sources.extend(found);
+        }
+        for file in sources {
             let found = regions(&read(&file)?).map_err(|error| Error::at(&file, error))?;
             for region in found {
                 let relative = file.strip_prefix(&workspace.root).unwrap_or(&file);
@@ -222,7 +235,10 @@ impl Stage {
             }
             let text = read(&workspace.root.join(&task.file))?;
             let region = Region::find(&text, name)?;
-            if region.is_blank(&text, &self.number) {
+            if task.language() == Language::Kernel && region.is_in_macro(&text) {
+                problems.push(format!("task {name}: the region is in a macro"));
+            }
+            if region.is_blank(&text, &self.number, task.language()) {
                 continue;
             }
             let body = region.body(&text);
@@ -300,6 +316,11 @@ impl Workspace {
 }
 
 impl Task {
+    /// What its region is written in.
+    pub fn language(&self) -> Language {
+        Language::of(&self.file)
+    }
+
     /// What its test says as long as it is not solved.
     pub fn message(&self, stage: &Stage) -> String {
         message(&stage.number, &self.name)
@@ -311,7 +332,7 @@ impl Task {
     /// If the file cannot be read or has lost the region.
     pub fn is_blank(&self, workspace: &Workspace, stage: &Stage) -> Result<bool> {
         let text = read(&workspace.root.join(&self.file))?;
-        Ok(Region::find(&text, &self.name)?.is_blank(&text, &stage.number))
+        Ok(Region::find(&text, &self.name)?.is_blank(&text, &stage.number, self.language()))
     }
 }
 
@@ -320,6 +341,15 @@ impl Mutant {
     pub fn apply(&self, body: &str) -> String {
         body.replacen(&self.find, &self.replace, 1)
     }
+}
+
+/// The sources in a folder, or the one that the path names.
+fn source_files(path: &Path) -> Vec<PathBuf> {
+    if path.is_file() {
+        return vec![path.to_path_buf()];
+    }
+    let of = |ending: &&str| files(path, ending);
+    Language::ENDINGS.iter().flat_map(of).collect()
 }
 
 fn read_optional<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>> {

@@ -54,6 +54,8 @@ pub enum FaultKind {
     BadArgument(String),
     /// The emulator's own limits.
     Limit(String),
+    /// A `TODO` of the kernel, which says what is to be written there.
+    Unsolved(String),
 }
 
 /// An element of an array.
@@ -93,6 +95,7 @@ impl Fault {
             7 => FaultKind::BadShuffle(detail),
             8 => FaultKind::SharedTooLarge(detail),
             9 => FaultKind::BadArgument(detail),
+            11 => FaultKind::Unsolved(detail),
             _ => FaultKind::Limit(detail),
         };
         Some(Self {
@@ -149,6 +152,7 @@ impl fmt::Display for FaultKind {
                 to,
                 "{size} of static shared memory; a block has 48 KiB of it"
             ),
+            Self::Unsolved(message) => write!(to, "not yet implemented: {message}"),
             Self::BadArgument(why) | Self::Limit(why) => write!(to, "{why}"),
         }
     }

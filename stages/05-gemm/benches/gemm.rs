@@ -18,7 +18,7 @@ use benches::Series;
 use case::{Case, floor, median};
 use cublaslt::CublasLt;
 use data::{Pool, Random};
-use gemm::{Element, Gemm, Plan, plan, plans, tuned_line};
+use gemm::{Element, Gemm, Plan, Split, plan, plans, tuned_line};
 use kernels::{Device, Result};
 use std::io::Write;
 
@@ -50,8 +50,9 @@ fn main() -> Result<()> {
         let case = Case::new(&device, &pool, problem);
         let chosen = match &mut tuned {
             Some(file) => {
-                let best = best(&case, &gemm)?;
-                writeln!(file, "{}", tuned_line(&problem, &best)).expect("the file can be written");
+                let (split, best) = best(&case, &gemm)?;
+                let line = tuned_line(&problem, &best.config, split);
+                writeln!(file, "{line}").expect("the file can be written");
                 best
             }
             None => plan(&problem, device.multiprocessors() as usize),
@@ -151,10 +152,10 @@ fn main() -> Result<()> {
 }
 
 /// The fastest plan: all are timed once, the best few again.
-fn best(case: &Case<'_>, gemm: &Gemm) -> Result<Plan> {
+fn best(case: &Case<'_>, gemm: &Gemm) -> Result<(Split, Plan)> {
     let mut found = Vec::new();
     for plan in plans(&case.problem, case.device.multiprocessors() as usize) {
-        let graph = case.ours(gemm, &plan)?;
+        let graph = case.ours(gemm, &plan.1)?;
         case.time(&graph)?;
         found.push((case.time(&graph)?, plan, graph));
     }

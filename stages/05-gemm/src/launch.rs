@@ -62,8 +62,6 @@ impl Gemm {
             return self.prepare_any(problem, operands);
         }
         let kernel = self.kernel(problem.element, plan)?;
-        let sms = self.device.multiprocessors() as usize;
-        let (workers, whole) = plan.deal(problem, sms);
         let tall = |first, second| {
             if plan.config.swap {
                 (second, first)
@@ -88,8 +86,8 @@ impl Gemm {
             .integer("K", k)
             .integer("ROWS", m)
             .integer("COLS", n)
-            .integer("WHOLE", whole)
-            .integer("WORKERS", workers);
+            .integer("WHOLE", plan.whole)
+            .integer("WORKERS", plan.workers);
         kernel.prepare(&arguments)
     }
 

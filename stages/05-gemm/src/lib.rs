@@ -1,19 +1,22 @@
 //! GEMM on a GPU: `C[M, N] = A[M, K] · B[N, K]ᵀ`, the product of every linear layer, with `k` innermost in both operands.
 //!
 //! The kernels themselves are the ladder in `kernels/gemm/`, one idea a file. This crate holds what stands around them on the host: the
-//! [`Problem`], the [`Config`]urations that the last step of the ladder is built in, the cost model and the tuned table that pick one
-//! ([`plan`]), and [`Gemm`], which launches it.
+//! [`Problem`], the [`Config`]urations that the last step of the ladder is built in, how tiles are dealt ([`Schedule`]), the model
+//! of what that costs ([`cost`]) and the tuned table that pick one ([`plan`]), and [`Gemm`], which launches it.
 
 mod config;
-mod cost;
+pub mod cost;
 mod launch;
 mod plan;
 mod problem;
+mod schedule;
+mod swizzle;
 mod tuned;
 
 pub use config::{CONFIGS, Config};
-pub use cost::microseconds;
 pub use launch::{Gemm, Operands};
 pub use plan::{Plan, Split, plan, plans};
 pub use problem::{Element, Problem};
+pub use schedule::{Schedule, Segment, tile_place};
+pub use swizzle::{CHUNK, LINE, swizzle};
 pub use tuned::line as tuned_line;

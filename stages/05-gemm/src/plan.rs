@@ -1,6 +1,7 @@
 //! Which configuration for which problem, and how its tiles are dealt.
 
 use crate::config::{CONFIGS, Config};
+use crate::cost::{Machine, microseconds};
 use crate::problem::Problem;
 
 /// How tiles are dealt to the workers. A worker is a cluster; it does a tile after another.
@@ -19,22 +20,29 @@ pub enum Split {
 pub struct Plan {
     /// Tile sizes.
     pub config: Config,
-    /// Who does which tiles.
-    pub split: Split,
+    /// Clusters that work.
+    pub workers: usize,
+    /// Tiles that one worker does alone; the k-steps of the others are cut into equal ranges.
+    pub whole: usize,
 }
 
 impl Plan {
-    /// Workers of the launch on a GPU with `sms` multiprocessors, and the tiles that are not cut.
-    pub fn deal(&self, problem: &Problem, sms: usize) -> (usize, usize) {
-        let (tiles, steps) = self.config.tiles(problem);
-        let most = (sms / self.config.cluster).max(1);
-        match self.split {
+    /// Deals the tiles of `problem` on a GPU with `sms` multiprocessors.
+    pub fn new(config: Config, split: Split, problem: &Problem, sms: usize) -> Self {
+        let (tiles, steps) = config.tiles(problem);
+        let most = (sms / config.cluster).max(1);
+        let (workers, whole) = match split {
             Split::Whole => (most.min(tiles), tiles),
             Split::Tail => (most.min(tiles * steps), tiles / most * most),
             Split::TwoRounds => (
                 most.min(tiles * steps),
                 (tiles / most).saturating_sub(1) * most,
             ),
+        };
+        Self {
+            config,
+            workers,
+            whole,
         }
     }
 }
@@ -61,28 +69,23 @@ impl Config {
     }
 }
 
-/// All plans that make sense for the problem on a GPU with `sms` multiprocessors.
-pub fn plans(problem: &Problem, sms: usize) -> Vec<Plan> {
+/// All plans that make sense for the problem on a GPU with `sms` multiprocessors, and how each came about.
+pub fn plans(problem: &Problem, sms: usize) -> Vec<(Split, Plan)> {
     let mut found = Vec::new();
     for &config in CONFIGS.iter().filter(|config| !config.wastes(problem)) {
         let (tiles, _) = config.tiles(problem);
         let most = sms / config.cluster;
-        found.push(Plan {
-            config,
-            split: Split::Whole,
-        });
+        let mut splits = vec![Split::Whole];
         if !tiles.is_multiple_of(most) {
-            found.push(Plan {
-                config,
-                split: Split::Tail,
-            });
+            splits.push(Split::Tail);
             if tiles > most {
-                found.push(Plan {
-                    config,
-                    split: Split::TwoRounds,
-                });
+                splits.push(Split::TwoRounds);
             }
         }
+        let dealt = splits
+            .into_iter()
+            .map(|split| (split, Plan::new(config, split, problem, sms)));
+        found.extend(dealt);
     }
     found
 }
@@ -90,12 +93,17 @@ pub fn plans(problem: &Problem, sms: usize) -> Vec<Plan> {
 /// The plan for the problem on a GPU with `sms` multiprocessors: what was measured best for this layer, at the next measured number of
 /// tokens; for a layer that was not measured, the one that the cost model expects to be fastest.
 pub fn plan(problem: &Problem, sms: usize) -> Plan {
-    crate::tuned::find(problem).unwrap_or_else(|| {
-        let all = plans(problem, sms).into_iter();
-        let cost = |plan: &Plan| crate::cost::microseconds(problem, plan, sms);
-        let best = all.min_by(|a, b| cost(a).total_cmp(&cost(b)));
-        best.expect("some configuration suits every problem")
-    })
+    if let Some((config, split)) = crate::tuned::find(problem) {
+        return Plan::new(config, split, problem, sms);
+    }
+    let machine = Machine {
+        multiprocessors: sms,
+        ..Machine::H200
+    };
+    let cost = |plan: &Plan| microseconds(problem, plan, &machine);
+    let all = plans(problem, sms).into_iter().map(|(_, plan)| plan);
+    let best = all.min_by(|a, b| cost(a).total_cmp(&cost(b)));
+    best.expect("some configuration suits every problem")
 }
 
 #[cfg(test)]
@@ -113,9 +121,9 @@ mod tests {
                     k,
                     element: Element::Bf16,
                 };
-                for plan in plans(&problem, 132) {
+                for (_, plan) in plans(&problem, 132) {
                     let (tiles, steps) = plan.config.tiles(&problem);
-                    let (workers, whole) = plan.deal(&problem, 132);
+                    let Plan { workers, whole, .. } = plan;
                     assert!(workers >= 1 && workers * plan.config.cluster <= 132);
                     assert!(whole <= tiles && workers <= tiles * steps);
                 }

@@ -1,16 +1,16 @@
 //! The tuned table: the plans that were measured best, `tuned.csv`, written by `TUNE=FILE` of the bench `gemm`.
 
 use crate::config::{CONFIGS, Config};
-use crate::plan::{Plan, Split};
+use crate::plan::Split;
 use crate::problem::{Element, Problem};
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
-/// Plans by layer (element, n, k), then by tokens.
-type Table = BTreeMap<(Element, usize, usize), BTreeMap<usize, Plan>>;
+/// What was best, by layer (element, n, k), then by tokens.
+type Table = BTreeMap<(Element, usize, usize), BTreeMap<usize, (Config, Split)>>;
 
-/// The plan of the measured layer at the least measured number of tokens that is not below the problem's, or at the greatest.
-pub(crate) fn find(problem: &Problem) -> Option<Plan> {
+/// What was best for the measured layer at the least measured number of tokens that is not below the problem's, or at the greatest.
+pub(crate) fn find(problem: &Problem) -> Option<(Config, Split)> {
     static TABLE: OnceLock<Table> = OnceLock::new();
     let table = TABLE.get_or_init(|| match std::env::var("GEMM_TUNED") {
         // For a table that was written a moment ago by this very binary.
@@ -21,17 +21,16 @@ pub(crate) fn find(problem: &Problem) -> Option<Plan> {
     let above = layer.range(problem.m..).next();
     above
         .or_else(|| layer.last_key_value())
-        .map(|(_, plan)| *plan)
+        .map(|(_, best)| *best)
 }
 
 /// A line of the table.
-pub fn line(problem: &Problem, plan: &Plan) -> String {
+pub fn line(problem: &Problem, config: &Config, split: Split) -> String {
     let Problem { m, n, k, element } = problem;
-    let c = plan.config;
+    let c = config;
     let swap = u8::from(c.swap);
     format!(
-        "{element:?},{m},{n},{k},{:?},{swap},{},{},{},{},{},{},{}",
-        plan.split,
+        "{element:?},{m},{n},{k},{split:?},{swap},{},{},{},{},{},{},{}",
         c.bp,
         c.bq,
         c.ks,
@@ -79,7 +78,7 @@ fn parse(text: &str) -> Table {
             .find(|known| format!("{known:?}") == **split);
         if let (Some(element), Some(split), true) = (element, split, CONFIGS.contains(&config)) {
             let layer = table.entry((element, *n, *k)).or_default();
-            layer.insert(*m, Plan { config, split });
+            layer.insert(*m, (config, split));
         }
     }
     table
@@ -97,18 +96,18 @@ mod tests {
             k: 1024,
             element: Element::E4m3,
         };
-        let plans = [(8, Split::Tail), (64, Split::Whole)].map(|(m, split)| {
+        let best = [(8, Split::Tail), (64, Split::Whole)].map(|(m, split)| {
             let config = *CONFIGS.iter().find(|config| config.bq == m).unwrap();
-            (m, Plan { config, split })
+            (m, (config, split))
         });
-        let text: String = plans
+        let text: String = best
             .iter()
-            .map(|(m, plan)| line(&problem(*m), plan) + "\n")
+            .map(|(m, (config, split))| line(&problem(*m), config, *split) + "\n")
             .collect();
         let table = parse(&text);
         let layer = &table[&(Element::E4m3, 4096, 1024)];
-        assert_eq!(layer[&8], plans[0].1);
-        assert_eq!(layer.range(9..).next().unwrap().1, &plans[1].1);
+        assert_eq!(layer[&8], best[0].1);
+        assert_eq!(layer.range(9..).next().unwrap().1, &best[1].1);
         assert!(parse("Bf16,1,8,8,Whole,1,3,3,3,3,3,3,0\nnonsense\n").is_empty());
     }
 }

@@ -90,7 +90,7 @@ fn every_plan_is_right(element: Element, sizes: &[(usize, usize, usize)]) {
             scale_a: scales[0].address(),
             scale_b: scales[1].address(),
         };
-        for plan in plans(&problem, device.multiprocessors() as usize) {
+        for (_, plan) in plans(&problem, device.multiprocessors() as usize) {
             device.fill(&c, POISON as u8).unwrap();
             gemm.prepare(&problem, &plan, &operands)
                 .unwrap()

@@ -27,18 +27,31 @@ pub(super) fn task(context: &Context<'_>, number: &str, name: &str) -> Result<St
         + 1;
     let text = read(&context.workspace.root.join(&task.file))?;
     let region = Region::find(&text, name)?;
-    let (signature, body) = (region.signature(&text), dedent(&region.body(&text)));
+    let language = task.language();
+    let (fence, unsolved) = (language.fence(), language.unsolved(&task.message(stage)));
+    let (before, after) = region.function(&text, language);
+    // Where the region is a part of its function, the rest is shown around it.
+    let is_whole = after == "}\n" && before.matches("{\n").count() == 1;
+    let what = if is_whole {
+        "the body of"
+    } else {
+        "what is missing in"
+    };
+    let inner = before.lines().last().unwrap_or_default();
+    let indent = inner.len() - inner.trim_start().len() + if inner.ends_with('{') { 4 } else { 0 };
+    let body = dedent(&region.body(&text));
     let lines = body.lines().filter(|line| !line.trim().is_empty()).count();
     let file = task.file.display();
     Ok(format!(
         "### Task {index}: {title} {{#task-{name}}}\n\n\
          <div class=\"task\">\n\n\
-         Write the body of this function in [`{file}`](../../{file}); ours has {lines} lines.\n\n\
-         ```rust,ignore\n{signature}    todo!(\"{message}\")\n}}\n```\n\n\
+         Write {what} this function in [`{file}`](../../{file}); ours has {lines} lines.\n\n\
+         ```{fence}\n{before}{:indent$}{unsolved}\n{after}```\n\n\
          Check: `cargo test -p {package} --test {test}`. Unsolved, it says\n\n\
          ```text\nnot yet implemented: {message}\n```\n\n\
          Hint: `cargo course hint {number} {name}` ({hints} of them).\n\n\
-         <details><summary>Solution</summary>\n\n```rust,ignore\n{body}```\n\n</details>\n\n</div>\n",
+         <details><summary>Solution</summary>\n\n```{fence}\n{body}```\n\n</details>\n\n</div>\n",
+        "",
         title = task.title,
         message = task.message(stage),
         package = stage.package(),
@@ -70,9 +83,10 @@ fn bug(stage: &Stage, task: &Task, mutant: &Mutant, index: usize, body: &str) ->
             .collect::<String>()
     };
     format!(
-        "<details class=\"bug\"><summary>Find the bug: {} ({index})</summary>\n\n```rust,ignore\n{}```\n\n\
+        "<details class=\"bug\"><summary>Find the bug: {} ({index})</summary>\n\n```{}\n{}```\n\n\
          <details><summary>What is wrong</summary>\n\n```diff\n{}{}```\n\n{}\n\nCaught by `cargo test -p {} --test {}`.\n\n</details>\n</details>\n\n",
         task.title,
+        task.language().fence(),
         dedent(&mutant.apply(body)),
         marked(&mutant.find, '-'),
         marked(&mutant.replace, '+'),

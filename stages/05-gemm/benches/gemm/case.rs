@@ -8,7 +8,7 @@ use kernels::{Device, Graph, Result};
 /// A product and copies of its operands.
 pub struct Case<'a> {
     pub device: &'a Device,
-    pool: &'a Pool<'a>,
+    pool: &'a Pool,
     pub problem: Problem,
     pub sets: Vec<Operands>,
     launches: usize,
@@ -16,7 +16,7 @@ pub struct Case<'a> {
 
 impl<'a> Case<'a> {
     /// At least 20 launches a graph for products under 100 us, each on other operands than the one before.
-    pub fn new(device: &'a Device, pool: &'a Pool<'a>, problem: Problem) -> Self {
+    pub fn new(device: &'a Device, pool: &'a Pool, problem: Problem) -> Self {
         let sets = pool.sets(&problem);
         let launches = ((2000.0 / floor(&problem)) as usize).clamp(2, 20);
         Self {
@@ -103,7 +103,7 @@ pub fn name(plan: &Plan) -> String {
         (false, false) => "plain",
     };
     format!(
-        "{side}-{}x{}-k{}-s{}-c{}-o{}-{:?}",
-        c.bp, c.bq, c.ks, c.stages, c.cluster, c.occupancy, plan.split
+        "{side}-{}x{}-k{}-s{}-c{}-o{}-w{}-{}",
+        c.bp, c.bq, c.ks, c.stages, c.cluster, c.occupancy, plan.workers, plan.whole
     )
 }

@@ -58,8 +58,8 @@ fn value(bytes: &[u8], element: Element, index: usize) -> f64 {
 /// Random elements on the device from which operands are cut, and room for results.
 ///
 /// The elements repeat after `BLOCK` bytes, a number that no row length divides, so that rows differ.
-pub struct Pool<'a> {
-    device: &'a Device,
+pub struct Pool {
+    device: Device,
     element: Element,
     block: Vec<u8>,
     data: Buffer,
@@ -73,8 +73,8 @@ const DATA: usize = 3 << 30;
 const OUT: usize = 5 << 30;
 const MOST_ROWS: usize = 1 << 18;
 
-impl<'a> Pool<'a> {
-    pub fn new(device: &'a Device, element: Element, random: &mut Random) -> kernels::Result<Self> {
+impl Pool {
+    pub fn new(device: &Device, element: Element, random: &mut Random) -> kernels::Result<Self> {
         let block = elements(random, element, BLOCK / element.bytes());
         let data = device.allocate(DATA)?;
         let start = device.upload(&block)?;
@@ -90,7 +90,7 @@ impl<'a> Pool<'a> {
             .map(|_| 0.001 + random.unit().abs())
             .collect();
         Ok(Self {
-            device,
+            device: device.clone(),
             element,
             block,
             data,

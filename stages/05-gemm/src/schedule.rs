@@ -1,0 +1,97 @@
+//! Which part of a product a worker computes, and where a tile lies: what `kernels/include/stream_k.h` does on the device, in Rust.
+//!
+//! Stream-K (Osama et al. 2023, [arXiv 2301.03598](https://arxiv.org/abs/2301.03598)): a product is not a number of tiles but a number of
+//! k-steps, and those can be dealt evenly. The first `whole` tiles go round the workers. The k-steps of the others, laid end to end, are cut
+//! into one range for each worker; where a cut falls within a tile, that tile's sums are put together by the worker that has its end.
+//!
+//! Invariants: every k-step of every tile belongs to one worker; ranges differ by a step at most; a worker does first what others wait for.
+
+use crate::plan::Plan;
+use crate::problem::Problem;
+
+/// K-steps `from..to` of a tile, done by one worker without a break.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Segment {
+    /// Which tile, in the order of [`tile_place`].
+    pub tile: usize,
+    /// The first k-step.
+    pub from: usize,
+    /// The one behind the last.
+    pub to: usize,
+}
+
+/// A product's k-steps, dealt to workers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Schedule {
+    /// Tiles of the product.
+    pub tiles: usize,
+    /// K-steps of each.
+    pub steps: usize,
+    /// Tiles, from the first, that one worker does alone.
+    pub whole: usize,
+    /// Who computes; at least one.
+    pub workers: usize,
+}
+
+impl Schedule {
+    /// How `plan` deals `problem`; tiles and workers are those of a cluster.
+    pub fn new(problem: &Problem, plan: &Plan) -> Self {
+        let (tiles, steps) = plan.config.tiles(problem);
+        Self {
+            tiles,
+            steps,
+            whole: plan.whole.min(tiles),
+            workers: plan.workers,
+        }
+    }
+
+    /// What `worker` does, in the order in which it does it.
+    ///
+    /// First its range of the shared steps, from the end of the range to its beginning, so that a tile of which it has only the
+    /// beginning, and for which another waits, comes first. Then the whole tiles `worker`, `worker + workers`, ….
+    /// Of `s` shared steps each worker has `s / workers`, and the first `s % workers` one more.
+    pub fn segments(&self, worker: usize) -> Vec<Segment> {
+        // ANCHOR: solve-stream-k
+        let shared = (self.tiles - self.whole) * self.steps;
+        let (share, longer) = (shared / self.workers, shared % self.workers);
+        let start = |worker: usize| worker * share + worker.min(longer);
+        let (low, mut high) = (start(worker), start(worker + 1));
+        let mut segments = Vec::new();
+        while high > low {
+            let tile = (high - 1) / self.steps;
+            let from = low.max(tile * self.steps);
+            segments.push(Segment {
+                tile: self.whole + tile,
+                from: from - tile * self.steps,
+                to: high - tile * self.steps,
+            });
+            high = from;
+        }
+        let alone = (worker..self.whole).step_by(self.workers);
+        segments.extend(alone.map(|tile| Segment {
+            tile,
+            from: 0,
+            to: self.steps,
+        }));
+        segments
+        // ANCHOR_END: solve-stream-k
+    }
+
+    /// Whether the worker of this segment stores the tile: it has the end, and adds what others leave.
+    pub fn is_owner(&self, segment: &Segment) -> bool {
+        segment.to == self.steps
+    }
+}
+
+/// Where a tile lies, as `(p, q)` in a grid of `tiles_p` by `tiles_q`.
+///
+/// Tiles that are computed at the same time should need few different rows of P and Q, since those are what L2 holds. A wave of
+/// tiles in the plain order, all of P and then the next of Q, needs all of P. So P is cut into groups of `group` tiles (the
+/// last may be smaller); the tiles of a group are numbered with p fastest, and the next group begins when all of Q is through.
+pub fn tile_place(tile: usize, tiles_p: usize, tiles_q: usize, group: usize) -> (usize, usize) {
+    // ANCHOR: solve-tile-place
+    let (of_group, within) = (tile / (group * tiles_q), tile % (group * tiles_q));
+    let size = group.min(tiles_p - of_group * group);
+    (of_group * group + within % size, within / size)
+    // ANCHOR_END: solve-tile-place
+}
