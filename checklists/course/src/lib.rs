@@ -1,6 +1,6 @@
 //! The course's own tool: exercises that check themselves, checklists whose items prove themselves, and the book.
 //!
-//! Everything is read from the checkout: learner regions stand between `// ANCHOR: solve-TASK` comments in the stage crates, with
+//! Everything is read from the checkout: learner regions stand between `// ANCHOR: solve-TASK` comments in the stage crates and in kernels, with
 //! `hints.toml`, `mutants.toml` and `interview.toml` beside them; items stand in `checklists/*.toml`; chapters in `book/src`. There is no
 //! second copy of anything that could drift.
 
@@ -12,6 +12,7 @@ pub mod drill;
 pub mod error;
 pub mod git;
 pub mod interview;
+pub mod language;
 pub mod learn;
 pub mod progress;
 pub mod proofs;

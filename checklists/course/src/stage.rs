@@ -1,7 +1,8 @@
 //! A stage as the course sees it: tasks in order, each with its region, test target, hints and mutants.
 
 use crate::error::{Error, Result, read, read_toml};
-use crate::region::{Language, Region, message, regions};
+use crate::language::Language;
+use crate::region::{Region, message, regions};
 use crate::workspace::{Workspace, file_name, files};
 use serde::Deserialize;
 use std::collections::BTreeMap;
