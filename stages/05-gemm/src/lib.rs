@@ -2,14 +2,18 @@
 //!
 //! The kernels themselves are the ladder in `kernels/gemm/`, one idea a file. This crate holds what stands around them on the host: the
 //! [`Problem`], the [`Config`]urations that the last step of the ladder is built in, the cost model and the tuned table that pick one
-//! ([`plan`]), and [`Gemm`], which launches it.
+//! ([`plan`]), and [`Gemm`], which launches it. For few tokens, weights in 4 bits ([`W4`]) cost a quarter of the bytes: [`W4Gemm`].
 
 mod config;
 mod launch;
 mod plan;
 mod problem;
+mod w4;
+mod w4_launch;
 
 pub use config::{CONFIGS, Config};
 pub use launch::{Gemm, Operands};
 pub use plan::{Plan, plan, plans};
 pub use problem::{Element, Problem};
+pub use w4::{GROUP, Place, UNIT_BYTES, W4, packed_bytes, place};
+pub use w4_launch::{W4_CONFIGS, W4Config, W4Gemm, W4Plan, w4_plan, w4_plans};
