@@ -97,18 +97,23 @@ pub struct W4Plan {
 }
 
 impl W4Plan {
-    /// Microseconds that the plan should take: the workers' bytes from memory, the same and the tokens from L2, the reduction.
+    /// Microseconds that the plan should take, by guesses that a tuned table may replace: a worker's steps, each as long as memory, L2 or
+    /// the warpgroups' arithmetic take; the reduction; and a pause where the next launch finds no room to begin in.
     fn estimate(&self, m: usize, n: usize, k: usize, sms: usize) -> f64 {
         let (tiles, steps) = tiles(&self.config, m, n, k);
         let shared = (tiles - self.whole) * steps;
-        let most =
-            (self.whole.div_ceil(self.workers) * steps + shared.div_ceil(self.workers)) as f64;
-        let weights = (self.config.tile_blocks() * UNIT_BYTES) as f64;
-        let beside = (self.workers as f64 / sms as f64).max(1.0);
+        let most = self.whole.div_ceil(self.workers) * steps + shared.div_ceil(self.workers);
+        let units = self.config.tile_blocks() as f64;
+        let beside = self.workers.div_ceil(sms) as f64;
         // Bytes a microsecond: memory and L2 of an H200, divided by the multiprocessors.
-        let share = sms as f64 / beside;
-        let time =
-            most * (weights * share / 4.2e6).max(self.config.stage_bytes() as f64 * share / 5.5e6);
+        let share = sms as f64 * beside;
+        let memory = units * UNIT_BYTES as f64 * share / 4.2e6;
+        let cache = self.config.stage_bytes() as f64 * share / 5.5e6;
+        // A warpgroup alone waits between its instructions; several fill each other's gaps.
+        let groups = self.config.warpgroups as f64 * beside;
+        let arithmetic = units * beside * (0.17 / groups).max(0.08);
+        let full = self.workers > sms * (self.config.occupancy - 1);
+        let time = most as f64 * memory.max(cache).max(arithmetic) + if full { 1.5 } else { 0.0 };
         if shared == 0 {
             return time;
         }
