@@ -75,6 +75,11 @@ DEVICE void tma_load_multicast(void* to, const TensorMap& map, u64* barrier, int
                  "[%0], [%1, {%3, %4}], [%2], %6, %5;"
                  ::"r"(shared_address(to)), "l"(&map), "r"(shared_address(barrier)), "r"(x), "r"(y), "l"(policy), "h"(mask) : "memory");
 }
+// `bytes` contiguous bytes, with no map: a multiple of 16, from and to addresses that are.
+DEVICE void bulk_load(void* to, const void* from, int bytes, u64* barrier, u64 policy) {
+    asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1], %2, [%3], %4;"
+                 ::"r"(shared_address(to)), "l"(from), "r"(bytes), "r"(shared_address(barrier)), "l"(policy) : "memory");
+}
 DEVICE void tma_store(const TensorMap& map, const void* from, int x, int y) {
     asm volatile("cp.async.bulk.tensor.2d.global.shared::cta.bulk_group [%0, {%2, %3}], [%1];"
                  ::"l"(&map), "r"(shared_address(from)), "r"(x), "r"(y) : "memory");

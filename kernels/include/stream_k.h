@@ -95,8 +95,8 @@ template <int COUNT, typename T> DEVICE void add_sums(T (&sum)[COUNT], const T* 
 }
 
 // Whether this worker owns the tile that it has just summed its segment of; then `sum` is whole. `mine` is this warpgroup's slot of the
-// workspace, `stride` the slots of a worker.
-template <int COUNT, typename T>
+// workspace, `stride` the slots of a worker. AHEAD workers' sums are asked for before the first is added: registers for time.
+template <int COUNT, typename T, int AHEAD = COUNT <= 16 ? 4 : 1>
 DEVICE bool settle(const Schedule& at, T (&sum)[COUNT], T* slots, int* flags, int mine, int stride, int thread, int barrier) {
     if (at.k_end < at.ksteps) {
         leave_sums(sum, slots + (long long)mine * COUNT * 128, flags + mine, thread, barrier);
@@ -105,7 +105,7 @@ DEVICE bool settle(const Schedule& at, T (&sum)[COUNT], T* slots, int* flags, in
     if (at.k > 0) {
         const int sharers = at.worker - at.first_sharer(), first = mine - sharers * stride;
         await_flags(flags + first, sharers, stride, thread, barrier);
-#pragma unroll(COUNT <= 16 ? 4 : 1)
+#pragma unroll(AHEAD)
         for (int i = 0; i < sharers; ++i) add_sums(sum, slots + (long long)(first + i * stride) * COUNT * 128, thread);
     }
     return true;

@@ -3,6 +3,7 @@
 //! The kernels themselves are the ladder in `kernels/gemm/`, one idea a file. This crate holds what stands around them on the host: the
 //! [`Problem`], the [`Config`]urations that the last step of the ladder is built in, how tiles are dealt ([`Schedule`]), the model
 //! of what that costs ([`cost`]) and the tuned table that pick one ([`plan`]), and [`Gemm`], which launches it.
+//! For few tokens, weights in 4 bits ([`W4`]) cost a quarter of the bytes: [`W4Gemm`].
 
 mod config;
 pub mod cost;
@@ -12,6 +13,8 @@ mod problem;
 mod schedule;
 mod swizzle;
 mod tuned;
+mod w4;
+mod w4_launch;
 
 pub use config::{CONFIGS, Config};
 pub use launch::{Gemm, Operands};
@@ -20,3 +23,5 @@ pub use problem::{Element, Problem};
 pub use schedule::{Schedule, Segment, tile_place};
 pub use swizzle::{CHUNK, LINE, swizzle};
 pub use tuned::line as tuned_line;
+pub use w4::{GROUP, Place, UNIT_BYTES, W4, packed_bytes, place};
+pub use w4_launch::{W4_CONFIGS, W4Config, W4Gemm, W4Plan, w4_plan, w4_plans};

@@ -1,0 +1,310 @@
+//! Weights in 4 bits beside bf16 cuBLASLt: the same tokens through layers of the same size, in one run.
+//!
+//! `SHAPES` names products as `M,N,K M,N,K …`, else Llama's layers are taken with 1 to 64 tokens. `TUNE=1` tries every plan of each
+//! product and prints the best beside what [`gemm::w4_plan`] chose; `RECORD=1` writes `05-gemm-w4a16`; `PRECOMPILE=1` only fills the
+//! cache of compiled kernels, which needs no GPU.
+
+#[path = "gemm/cublaslt.rs"]
+mod cublaslt;
+// Half of it checks products of unquantised operands.
+#[allow(dead_code)]
+#[path = "gemm/data.rs"]
+mod data;
+#[path = "w4/packed.rs"]
+mod packed;
+
+use benches::Series;
+use cublaslt::CublasLt;
+use data::{Pool, Random};
+use gemm::{
+    Element, Operands, Problem, W4_CONFIGS, W4Gemm, W4Plan, packed_bytes, w4_plan, w4_plans,
+};
+use half::bf16;
+use kernels::{Device, Graph, Result};
+use packed::Units;
+
+/// Outputs and inputs: Llama-3-8B's qkv, o, gate and up, down; Llama-3-70B's.
+const LAYERS: &[(usize, usize)] = &[
+    (6144, 4096),
+    (4096, 4096),
+    (28672, 4096),
+    (4096, 14336),
+    (10240, 8192),
+    (8192, 8192),
+    (57344, 8192),
+    (8192, 28672),
+];
+const TOKENS: &[usize] = &[1, 2, 4, 8, 16, 32, 64];
+/// Pairs of samples of a product.
+const PAIRS: usize = 15;
+
+/// Everything that the record's figures depend on.
+const SOURCES: &[&str] = &[
+    "kernels/gemm/w4a16.cu",
+    "kernels/include/w4.h",
+    "kernels/include/gpu.h",
+    "kernels/include/sm90.h",
+    "kernels/include/wgmma.h",
+    "kernels/include/stream_k.h",
+    "kernels/include/epilogue.h",
+    "stages/05-gemm/src/w4.rs",
+    "stages/05-gemm/src/w4_launch.rs",
+    "stages/05-gemm/benches/w4.rs",
+    "stages/05-gemm/benches/w4/packed.rs",
+    "stages/05-gemm/benches/gemm/cublaslt.rs",
+    "stages/05-gemm/benches/gemm/data.rs",
+];
+
+/// One product with cold operands.
+struct Case<'a> {
+    device: &'a Device,
+    problem: Problem,
+    /// Operands in bf16, of which ours are the tokens and the results.
+    sets: Vec<Operands>,
+    weights: Vec<u64>,
+    /// Products in a graph: enough that what events cannot resolve does not matter, and every set at least once.
+    launches: usize,
+}
+
+impl Case<'_> {
+    /// Microseconds of one product: a graph of them by the events around it.
+    fn time(&self, graph: &Graph) -> Result<f64> {
+        let start = self.device.event()?;
+        graph.launch()?;
+        let end = self.device.event()?;
+        Ok(start.microseconds_to(&end)? / self.launches as f64)
+    }
+
+    fn quick(&self, graph: &Graph) -> Result<f64> {
+        self.time(graph)?;
+        let times = (0..3).map(|_| self.time(graph));
+        Ok(median(times.collect::<Result<_>>()?))
+    }
+
+    /// The tokens, weights and results of launch `i`.
+    fn operands(&self, i: usize) -> (u64, u64, u64) {
+        let set = self.sets[i % self.sets.len()];
+        (set.a, self.weights[i % self.weights.len()], set.c)
+    }
+
+    fn ours(&self, gemm: &W4Gemm, plan: &W4Plan) -> Result<Graph> {
+        let Problem { m, n, k, .. } = self.problem;
+        let launches = (0..self.launches)
+            .map(|i| gemm.prepare((m, n, k), plan, self.operands(i)))
+            .collect::<Result<Vec<_>>>()?;
+        launches[0].run()?;
+        self.device.synchronize()?;
+        self.device
+            .capture(|| launches.iter().try_for_each(kernels::Launch::run))
+    }
+
+    /// The fastest of the algorithms that cuBLASLt's heuristic names.
+    fn peer(&self, library: &CublasLt) -> Result<Graph> {
+        let product = library.product(&self.problem);
+        let mut best: Option<(f64, Graph)> = None;
+        for algorithm in &product.algorithms {
+            let run = |set: &Operands| product.run(algorithm, set.a, set.b, set.c);
+            if run(&self.sets[0]).is_err() {
+                continue;
+            }
+            let graph = self.device.capture(|| {
+                (0..self.launches)
+                    .for_each(|i| run(&self.sets[i % self.sets.len()]).expect("it ran before"));
+                Ok(())
+            })?;
+            let time = self.quick(&graph)?;
+            if best.as_ref().is_none_or(|(least, _)| time < *least) {
+                best = Some((time, graph));
+            }
+        }
+        Ok(best.expect("cuBLASLt multiplies bf16").1)
+    }
+
+    /// Relative error of sampled results of launch 0 in `graph`, which runs once into poisoned results; NaN if any element is NaN.
+    fn error(&self, graph: &Graph, units: &Units, random: &mut Random) -> Result<f64> {
+        let Problem { m, n, k, .. } = self.problem;
+        let (a, weights, c) = self.operands(self.launches - 1);
+        self.device.set(c, 0xff, m * n * 2)?;
+        graph.launch()?;
+        let out: Vec<u16> = self.device.read(c, m * n)?;
+        let tokens: Vec<u16> = self.device.read(a, m * k)?;
+        if out.iter().any(|bits| bits & 0x7fff > 0x7f80) {
+            return Ok(f64::NAN);
+        }
+        let (mut off, mut size) = (0.0, 0.0);
+        for _ in 0..100 {
+            let (row, column) = (random.next() as usize % m, random.next() as usize % n);
+            let token = |i: usize| bf16::from_bits(tokens[row * k + i]).to_f64();
+            let exact: f64 = (0..k)
+                .map(|i| token(i) * units.weight(weights, column, i, n, k))
+                .sum();
+            let found = bf16::from_bits(out[row * n + column]).to_f64();
+            off += (found - exact) * (found - exact);
+            size += exact * exact;
+        }
+        Ok((off / size).sqrt())
+    }
+}
+
+fn median(mut samples: Vec<f64>) -> f64 {
+    samples.sort_by(f64::total_cmp);
+    samples[samples.len() / 2]
+}
+
+fn name(plan: &W4Plan) -> String {
+    let c = plan.config;
+    format!(
+        "{}x{}x{} o{} s{} w{} whole{}",
+        c.warpgroups,
+        c.blocks * 64,
+        c.tokens,
+        c.occupancy,
+        c.stages(),
+        plan.workers,
+        plan.whole
+    )
+}
+
+fn products() -> Vec<(usize, usize, usize)> {
+    match std::env::var("SHAPES") {
+        Ok(list) => {
+            let sizes = |word: &str| -> Vec<usize> {
+                word.split(',')
+                    .map(|size| size.parse().expect("M,N,K"))
+                    .collect()
+            };
+            let words = list.split_whitespace().map(sizes);
+            words.map(|sizes| (sizes[0], sizes[1], sizes[2])).collect()
+        }
+        Err(_) => LAYERS
+            .iter()
+            .flat_map(|(n, k)| TOKENS.iter().map(|m| (*m, *n, *k)))
+            .collect(),
+    }
+}
+
+fn main() -> Result<()> {
+    let set = |name: &str| std::env::var_os(name).is_some();
+    if set("PRECOMPILE") {
+        for config in W4_CONFIGS {
+            let source = kernels::Source::load("gemm/w4a16.cu", &config.parameters())?;
+            kernels::Cubin::of(&source, "sm_90a")?;
+        }
+        return Ok(());
+    }
+    let device = Device::open()?;
+    let sms = device.multiprocessors() as usize;
+    println!("{}, {sms} multiprocessors", device.name());
+    let (gemm, library) = (W4Gemm::new(&device)?, CublasLt::new(&device));
+    let mut random = Random(0x9E37_79B9_7F4A_7C15);
+    let pool = Pool::new(&device, Element::Bf16, &mut random)?;
+    let units = Units::new(&device, &mut random)?;
+    let mut series = Vec::new();
+    let mut wrong = 0;
+    for (m, n, k) in products() {
+        let problem = Problem {
+            m,
+            n,
+            k,
+            element: Element::Bf16,
+        };
+        let (sets, weights) = (pool.sets(&problem), units.sets(n, k));
+        let launches = weights.len().max(sets.len()).max(20);
+        let case = Case {
+            device: &device,
+            problem,
+            sets,
+            weights,
+            launches,
+        };
+        let peer = case.peer(&library)?;
+        let chosen = w4_plan(m, n, k, sms);
+        let candidates = if set("TUNE") {
+            w4_plans(m, n, k, sms)
+        } else {
+            vec![chosen]
+        };
+        let mut found = Vec::new();
+        for plan in candidates {
+            let graph = case.ours(&gemm, &plan)?;
+            let error = case.error(&graph, &units, &mut random)?;
+            if error.is_nan() || error > 1e-2 {
+                println!("{m},{n},{k} {} WRONG: error {error}", name(&plan));
+                wrong += 1;
+                continue;
+            }
+            found.push((case.quick(&graph)?, plan, graph));
+        }
+        found.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let Some((_, plan, graph)) = found.first() else {
+            continue;
+        };
+        let mut pairs = Vec::new();
+        for _ in 0..PAIRS {
+            pairs.push((case.time(&peer)?, case.time(graph)?));
+        }
+        let error = case.error(graph, &units, &mut random)?;
+        if error.is_nan() || error > 1e-2 {
+            println!(
+                "{m},{n},{k} {} WRONG after timing: error {error}",
+                name(plan)
+            );
+            wrong += 1;
+        }
+        let ratios: Vec<f64> = pairs.iter().map(|(peer, ours)| peer / ours).collect();
+        let ours = median(pairs.iter().map(|pair| pair.1).collect());
+        let theirs = median(pairs.iter().map(|pair| pair.0).collect());
+        let others = (2 * m * (n + k)) as f64;
+        let bytes = packed_bytes(n, k) as f64;
+        let was = found.iter().find(|(_, plan, _)| *plan == chosen);
+        println!(
+            "{m},{n},{k} ratio {:.2} ours {ours:.2} us, {:.2} TB/s, cuBLASLt {theirs:.2} us | {}{}",
+            median(ratios.clone()),
+            bytes / ours / 1e6,
+            name(plan),
+            was.filter(|_| *plan != chosen)
+                .map_or(String::new(), |(time, plan, _)| {
+                    format!(" | chosen {time:.2} {}", name(plan))
+                })
+        );
+        // No product is faster than its bytes through the memory's pins, 4.8 TB/s.
+        let point = |label: &str, unit: &str, floor: Option<f64>, samples: Vec<f64>| Series {
+            name: format!("{label}-{n}x{k}/{m}"),
+            unit: unit.to_owned(),
+            floor,
+            samples,
+        };
+        let ns = |of: fn(&(f64, f64)) -> f64| pairs.iter().map(|pair| of(pair) * 1e3).collect();
+        series.push(point(
+            "w4a16",
+            "ns",
+            Some((bytes + others) / 4.8e3),
+            ns(|pair| pair.1),
+        ));
+        series.push(point(
+            "cublaslt",
+            "ns",
+            Some(problem.bytes() / 4.8e3),
+            ns(|pair| pair.0),
+        ));
+        series.push(point("ratio", "x", None, ratios));
+    }
+    if set("RECORD") && wrong == 0 {
+        let nvrtc = kernels::nvrtc_version().unwrap_or_default();
+        let mut record = benches::gpu::record(
+            "05-gemm-w4a16",
+            "Weights in 4 bits beside bf16 cuBLASLt",
+            "RECORD=1 cargo bench -p stage-05 --bench w4",
+            &device.name(),
+            &format!("driver {}, NVRTC {nvrtc}", benches::gpu::driver()),
+            SOURCES,
+        );
+        record.series = series;
+        match record.save(&benches::gpu::root()) {
+            Ok(path) => println!("wrote {}", path.display()),
+            Err(error) => panic!("the record could not be written: {error}"),
+        }
+    }
+    assert!(wrong == 0, "{wrong} results are wrong");
+    Ok(())
+}

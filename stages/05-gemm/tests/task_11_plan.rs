@@ -1,0 +1,33 @@
+//! Every problem has plans that cover it, and one that is chosen. Rests on the tasks before it.
+
+use gemm::{Element, Plan, Problem, plan, plans};
+
+#[test]
+fn every_problem_has_a_plan_that_covers_it() {
+    for m in [1, 5, 8, 9, 31, 64, 65, 100, 128, 1000, 8192] {
+        for (n, k) in [
+            (8, 8),
+            (4096, 4096),
+            (2112, 7168),
+            (32768, 512),
+            (5000, 3000),
+        ] {
+            let problem = Problem {
+                m,
+                n,
+                k,
+                element: Element::Bf16,
+            };
+            let all = plans(&problem, 132);
+            for (_, plan) in &all {
+                let (tiles, steps) = plan.config.tiles(&problem);
+                let Plan { workers, whole, .. } = *plan;
+                assert!(workers >= 1 && workers * plan.config.cluster <= 132);
+                assert!(whole <= tiles && workers <= tiles * steps);
+            }
+            let chosen = plan(&problem, 132);
+            // A tuned plan of more tokens may be of a configuration that fewer would not try.
+            assert!(chosen.workers >= 1 && chosen.workers * chosen.config.cluster <= 132);
+        }
+    }
+}
