@@ -7,6 +7,7 @@ static FILES: &[(&str, &str)] = &[
     file!("gemm/k05_vectorised.cu"),
     file!("gemm/k17_stream_k.cu"),
     file!("gemm/k18_gemv.cu"),
+    file!("gemm/fp8_block.cu"),
     file!("gemm/cdna_mfma.cu"),
     file!("gemm/cdna_fp8.cu"),
     file!("gemm/rdna_wmma.cu"),

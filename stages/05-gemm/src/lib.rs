@@ -5,11 +5,17 @@
 //! ([`plan`]), and [`Gemm`], which launches it.
 
 mod config;
+pub mod fp8;
+mod fp8_block;
 mod launch;
 mod plan;
 mod problem;
 
 pub use config::{CONFIGS, Config};
+pub use fp8::Quantised;
+pub use fp8_block::{
+    BLOCK_CONFIGS, BlockGemm, BlockOperands, block_parameters, block_plan, block_plans,
+};
 pub use launch::{Gemm, Operands};
 pub use plan::{Plan, plan, plans};
 pub use problem::{Element, Problem};
