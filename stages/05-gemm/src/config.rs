@@ -79,7 +79,7 @@ impl Config {
         match (self.swap, self.occupancy) {
             (true, 1) => self.bq.min(64),
             (true, _) => self.bq.min(16),
-            (false, _) if self.bq % 64 == 0 => 64,
+            (false, _) if self.bq.is_multiple_of(64) => 64,
             (false, _) => 32,
         }
     }

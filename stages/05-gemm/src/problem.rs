@@ -60,6 +60,6 @@ impl Problem {
 
     /// Whether TMA can address all three arrays: rows are multiples of 16 bytes.
     pub fn suits_tma(&self) -> bool {
-        (self.k * self.element.bytes()) % 16 == 0 && self.n % 8 == 0
+        (self.k * self.element.bytes()).is_multiple_of(16) && self.n.is_multiple_of(8)
     }
 }
