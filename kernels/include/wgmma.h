@@ -104,3 +104,9 @@ WGMMA_RS(48, L24, (C16(0), C8(16)), "%24,%25,%26,%27", "%28", "%29")
 WGMMA_RS(64, L32, (C32(0)), "%32,%33,%34,%35", "%36", "%37")
 WGMMA_RS(96, L48, (C32(0), C16(32)), "%48,%49,%50,%51", "%52", "%53")
 WGMMA_RS(128, L64, (C64(0)), "%64,%65,%66,%67", "%68", "%69")
+
+// After the wait: the compiler, which sees no tie between a wait and the accumulators, moves no use of them before it.
+template <int N> DEVICE void wgmma_done(Accumulator (&d)[N]) {
+#pragma unroll
+    for (int i = 0; i < N; ++i) asm volatile("" : WGMMA_REGISTER(d[i])::"memory");
+}

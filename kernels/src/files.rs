@@ -19,6 +19,7 @@ static FILES: &[(&str, &str)] = &[
     file!("gemm/k17_stream_k.cu"),
     file!("gemm/k18_gemv.cu"),
     file!("gemm/w4a16.cu"),
+    file!("gemm/fp8_block.cu"),
     file!("gemm/cdna_mfma.cu"),
     file!("gemm/cdna_fp8.cu"),
     file!("gemm/rdna_wmma.cu"),

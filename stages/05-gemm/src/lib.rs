@@ -7,6 +7,8 @@
 
 mod config;
 pub mod cost;
+pub mod fp8;
+mod fp8_block;
 mod launch;
 mod plan;
 mod problem;
@@ -17,6 +19,10 @@ mod w4;
 mod w4_launch;
 
 pub use config::{CONFIGS, Config};
+pub use fp8::Quantised;
+pub use fp8_block::{
+    BLOCK_CONFIGS, BlockGemm, BlockOperands, block_parameters, block_plan, block_plans,
+};
 pub use launch::{Gemm, Operands};
 pub use plan::{Plan, Split, plan, plans};
 pub use problem::{Element, Problem};

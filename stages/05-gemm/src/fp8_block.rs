@@ -1,0 +1,301 @@
+//! The GEMM in e4m3 with a scale for each 128 of k: `kernels/gemm/fp8_block.cu`, its configurations, and what picks one.
+
+use crate::config::Config;
+use crate::plan::Plan;
+use crate::problem::{Element, Problem};
+use kernels::{Arguments, Buffer, Device, Kernel, Launch, Result, Values};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+/// Configurations of the kernel. What does not depend on the element stands at [`crate::CONFIGS`].
+pub const BLOCK_CONFIGS: &[Config] = &[
+    config(true, 64, 8, 2, 5, 1, 2),
+    config(true, 64, 16, 2, 5, 1, 2),
+    config(true, 64, 32, 2, 4, 1, 2),
+    config(true, 64, 64, 2, 6, 1, 1),
+    config(true, 128, 8, 1, 6, 1, 2),
+    config(true, 128, 16, 1, 5, 1, 2),
+    config(true, 128, 8, 2, 6, 1, 1),
+    config(true, 128, 16, 2, 5, 1, 1),
+    config(true, 128, 32, 2, 5, 1, 1),
+    config(true, 128, 64, 2, 4, 1, 1),
+    config(true, 64, 128, 1, 8, 1, 1),
+    config(true, 128, 128, 1, 6, 1, 1),
+    config(true, 128, 128, 1, 6, 2, 1),
+    config(false, 128, 64, 1, 8, 1, 1),
+    config(false, 128, 128, 1, 6, 1, 1),
+    config(false, 128, 128, 1, 6, 2, 1),
+    config(false, 128, 256, 1, 4, 1, 1),
+    config(false, 128, 256, 1, 4, 2, 1),
+];
+
+const fn config(
+    swap: bool,
+    bp: usize,
+    bq: usize,
+    ks: usize,
+    stages: usize,
+    cluster: usize,
+    occupancy: usize,
+) -> Config {
+    Config {
+        swap,
+        bp,
+        bq,
+        ks,
+        stages,
+        cluster,
+        occupancy,
+        turns: false,
+    }
+}
+
+/// The kernel's parameters for a configuration.
+pub fn block_parameters(config: &Config) -> Values {
+    let columns = config.bq.min(128);
+    // Two temporaries where a stage has two products and registers are left.
+    let two = config.ks * config.bq / columns >= 2 && config.bq <= 64;
+    let store = config.bq.min(if config.occupancy == 2 { 16 } else { 32 });
+    let (tokens, store_rows, store_columns) = if config.swap {
+        (config.bq.max(64), store, 64)
+    } else {
+        (config.bp, 64, store)
+    };
+    let set = [
+        ("BP", config.bp),
+        ("BQ", config.bq),
+        ("TN", columns),
+        ("TEMPS", 1 + usize::from(two)),
+        ("KS", config.ks),
+        ("STAGES", config.stages),
+        ("CL", config.cluster),
+        ("OCC", config.occupancy),
+        ("SWAP", usize::from(config.swap)),
+        ("CQ", store),
+        ("CROWS", store_rows),
+        ("CCOLS", store_columns),
+        ("SC", tokens),
+    ];
+    let set = set.map(|(name, value)| (name.to_owned(), value as i64));
+    Values::from(set)
+}
+
+/// Where the operands lie on the device, 16-byte aligned; [`crate::Quantised`] says how scales lie.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct BlockOperands {
+    /// `A[m, k]`: tokens.
+    pub a: u64,
+    /// A's scales `[k / 128, stride]`.
+    pub scales_a: u64,
+    /// `m` rounded up to a multiple of 4, or more.
+    pub stride: usize,
+    /// `B[n, k]`: weights.
+    pub b: u64,
+    /// B's scales `[n / 128, k / 128]`.
+    pub scales_b: u64,
+    /// `C[m, n]` in bf16.
+    pub c: u64,
+}
+
+/// The kernels of one device, compiled when they are first asked for, and the workspace that they share.
+pub struct BlockGemm {
+    device: Device,
+    kernels: RefCell<BTreeMap<Config, Kernel>>,
+    sums: Buffer,
+    flags: Buffer,
+}
+
+impl BlockGemm {
+    /// Prepares for `device`.
+    ///
+    /// # Errors
+    /// If the workspace cannot be had.
+    pub fn new(device: &Device) -> Result<Self> {
+        let sms = device.multiprocessors() as usize;
+        // A block's sums are 128 x 256 in f32; a flag for each of its blocks of 64 rows.
+        let sums = device.allocate(sms * 128 * 256 * 4)?;
+        let flags = device.allocate(sms * 2 * 4)?;
+        device.fill(&flags, 0)?;
+        Ok(Self {
+            device: device.clone(),
+            kernels: RefCell::default(),
+            sums,
+            flags,
+        })
+    }
+
+    /// Works out the launch of `plan`.
+    ///
+    /// # Errors
+    /// If the kernel does not compile, or the arrays do not suit TMA.
+    pub fn prepare(
+        &self,
+        problem: &Problem,
+        plan: &Plan,
+        operands: &BlockOperands,
+    ) -> Result<Launch> {
+        let kernel = self.kernel(&plan.config)?;
+        let Problem { m, n, k, .. } = *problem;
+        let (a, b) = ((operands.a, m), (operands.b, n));
+        let (p, q) = if plan.config.swap { (b, a) } else { (a, b) };
+        let arguments = Arguments::default()
+            .address("p", p.0)
+            .address("q", q.0)
+            .address("c", operands.c)
+            .address("token_scales", operands.scales_a)
+            .address("weight_scales", operands.scales_b)
+            .buffer("sums", &self.sums)
+            .buffer("flags", &self.flags)
+            .integer("P", p.1)
+            .integer("Q", q.1)
+            .integer("K", k)
+            .integer("STRIDE", operands.stride)
+            .integer("ROWS", m)
+            .integer("COLS", n)
+            .integer("WHOLE", plan.whole)
+            .integer("WORKERS", plan.workers);
+        kernel.prepare(&arguments)
+    }
+
+    fn kernel(&self, config: &Config) -> Result<Kernel> {
+        if let Some(kernel) = self.kernels.borrow().get(config) {
+            return Ok(kernel.clone());
+        }
+        let kernel = Kernel::load(&self.device, "gemm/fp8_block.cu", &block_parameters(config))?;
+        self.kernels.borrow_mut().insert(*config, kernel.clone());
+        Ok(kernel)
+    }
+}
+
+/// All plans for the problem: each configuration with whole tiles only, and with those of the last, partial wave cut along k.
+pub fn block_plans(problem: &Problem, sms: usize) -> Vec<Plan> {
+    let suits = |config: &&Config| {
+        let Config { swap, bq, .. } = **config;
+        // Columns of the instruction that no token fills are wasted; so are rows, where weights could have filled them.
+        if swap {
+            bq < 2 * problem.m.max(5) && bq * 4 >= problem.m.min(512)
+        } else {
+            problem.m > 64
+        }
+    };
+    let deals = |config: &Config| {
+        let (tiles, steps) = config.tiles(problem);
+        let most = sms / config.cluster;
+        let plan = |workers, whole| Plan {
+            config: *config,
+            workers,
+            whole,
+        };
+        let mut deals = vec![plan(most.min(tiles), tiles)];
+        if tiles % most != 0 {
+            let workers = most.min(tiles * steps);
+            deals.push(plan(workers, tiles / most * most));
+            if tiles > most {
+                deals.push(plan(workers, (tiles / most - 1) * most));
+            }
+        }
+        deals
+    };
+    let suiting = BLOCK_CONFIGS.iter().filter(suits);
+    suiting.flat_map(deals).collect()
+}
+
+/// The plan with the least [`cycles`].
+pub fn block_plan(problem: &Problem, sms: usize) -> Plan {
+    let problem = Problem {
+        element: Element::E4m3,
+        ..*problem
+    };
+    let all = block_plans(&problem, sms).into_iter();
+    all.min_by(|a, b| cycles(&problem, a).total_cmp(&cycles(&problem, b)))
+        .expect("some configuration suits every number of tokens")
+}
+
+/// What a plan should take, in cycles of a multiprocessor: the slowest worker's steps, each as long as the slowest of the units that it
+/// keeps busy, and not less than device memory takes for all bytes.
+pub fn cycles(problem: &Problem, plan: &Plan) -> f64 {
+    let Config {
+        swap,
+        bp,
+        bq,
+        ks,
+        cluster,
+        occupancy,
+        ..
+    } = plan.config;
+    let (tiles, steps) = plan.config.tiles(problem);
+    // 4096 products a cycle; a warpgroup alone waits for its product, about 100 cycles, and promotes, before it begins the next one.
+    let tensor = (bp / 64 * bq * ks * 2) as f64;
+    let alone = (ks * (bq * 5 / 2 + 100)) as f64;
+    // Bytes a cycle that a multiprocessor gets: from L2, and of weights, which come from memory where tokens are few.
+    let l2 = ((bp + bq / cluster) * ks * 128) as f64 / 45.0;
+    let weights = if swap { bp } else { bq / cluster };
+    let memory = if problem.m <= 256 {
+        (weights * ks * 128) as f64 / 28.0
+    } else {
+        0.0
+    };
+    let step = tensor.max(alone).max(l2).max(memory);
+    let rest = tiles - plan.whole;
+    let shared = (rest * steps).div_ceil(plan.workers);
+    // A cut tile's sums go out and come back; two blocks a multiprocessor hide the start of the next launch.
+    let settling = if rest > 0 {
+        1500.0 + (bp * bq) as f64 / 16.0
+    } else {
+        0.0
+    };
+    let start = if occupancy == 2 { 1000.0 } else { 2500.0 };
+    let own = plan.whole.div_ceil(plan.workers) * steps + shared;
+    (own as f64 * step).max(problem.bytes() / 2400.0) + settling + start
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LAYERS: [(usize, usize); 4] = [(2112, 7168), (7168, 16384), (24576, 1536), (8, 16)];
+
+    fn problem(m: usize, (n, k): (usize, usize)) -> Problem {
+        let element = Element::E4m3;
+        Problem { m, n, k, element }
+    }
+
+    #[test]
+    fn every_configuration_fits_the_chip() {
+        for config in BLOCK_CONFIGS {
+            let source = kernels::Source::load("gemm/fp8_block.cu", &block_parameters(config));
+            let source = source.unwrap();
+            let (_, cluster, bytes) = source.metadata.block(&source.values).unwrap();
+            assert_eq!(cluster as usize, config.cluster);
+            // 227 KB a block; 228 KB a multiprocessor, of which the system keeps 1 KB a block.
+            let room = 228 * 1024 / config.occupancy - 1024;
+            assert!(bytes as usize <= room, "{config:?} takes {bytes} bytes");
+        }
+    }
+
+    #[test]
+    fn plans_cover_all_tiles_and_fit_the_workspace() {
+        for layer in LAYERS {
+            for m in [1, 5, 8, 33, 64, 65, 128, 300, 4096] {
+                let problem = problem(m, layer);
+                let plans = block_plans(&problem, 132);
+                assert!(plans.contains(&block_plan(&problem, 132)));
+                for plan in plans {
+                    let (tiles, steps) = plan.config.tiles(&problem);
+                    assert!(plan.whole <= tiles && plan.workers > 0);
+                    assert!(plan.workers * plan.config.cluster <= 132);
+                    assert!(plan.workers <= tiles * steps, "a worker has nothing to do");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn few_tokens_are_columns_and_many_are_rows() {
+        for layer in &LAYERS[..3] {
+            assert!(block_plan(&problem(8, *layer), 132).config.swap);
+        }
+        let large = block_plan(&problem(4096, (7168, 16384)), 132).config;
+        assert_eq!((large.bp, large.bq, large.cluster), (128, 256, 2));
+    }
+}
