@@ -141,7 +141,7 @@ KERNEL void __launch_bounds__(THREADS, OCC) gemm_fp8_block(MAP p, MAP q, MAP c, 
                 }
             }
             if (!settle(schedule, sum, sums, flags, (schedule.worker * CL + rank) * CONSUMERS + group, CONSUMERS * CL, thread, barrier)) continue;
-            store_tile<BQ>(sum, c, staging + group * 256 * CQ, p0, q0, P, Q, 1.0f, nullptr, nullptr, thread, barrier, turn);
+            store_tile<BQ>(sum, c, staging + group * 256 * CQ, p0, q0, P, Q, 1.0f, nullptr, nullptr, thread, barrier, turn, {});
         }
         tma_store_wait<0>();
     }

@@ -1,5 +1,6 @@
 //! Launching a plan.
 
+use crate::epilogue::Epilogue;
 use crate::plan::Plan;
 use crate::problem::{Element, Problem};
 use kernels::{Arguments, Buffer, Device, Kernel, Launch, Result};
@@ -9,7 +10,7 @@ use std::collections::BTreeMap;
 /// The kernels of one device, compiled when they are first asked for, and the workspace that they share.
 pub struct Gemm {
     device: Device,
-    kernels: RefCell<BTreeMap<(Element, crate::Config), Kernel>>,
+    kernels: RefCell<BTreeMap<(Element, crate::Config, Epilogue), Kernel>>,
     sums: Buffer,
     flags: Buffer,
 }
@@ -21,7 +22,7 @@ pub struct Operands {
     pub a: u64,
     /// `B[n, k]`: weights.
     pub b: u64,
-    /// `C[m, n]` in bf16.
+    /// `C[m, n]` in bf16, or what the epilogue makes of it.
     pub c: u64,
     /// Factor of the product for e4m3: the product of both operands' scales.
     pub alpha: f32,
@@ -29,6 +30,14 @@ pub struct Operands {
     pub scale_a: u64,
     /// Scales of B's rows, f32, for int8.
     pub scale_b: u64,
+    /// What is done to the sums before they are stored.
+    pub epilogue: Epilogue,
+    /// bf16, one for each row of B.
+    pub bias: u64,
+    /// `R[m, n]` in bf16.
+    pub residual: u64,
+    /// f32, what the result is divided by: one value for e4m3, one for each row of A for s8.
+    pub out_scale: u64,
 }
 
 impl Gemm {
@@ -55,7 +64,8 @@ impl Gemm {
     /// # Errors
     /// If the kernel does not compile, or the arrays do not suit TMA.
     pub fn prepare(&self, problem: &Problem, plan: &Plan, operands: &Operands) -> Result<Launch> {
-        let kernel = self.kernel(problem.element, plan)?;
+        let epilogue = operands.epilogue;
+        let kernel = self.kernel(problem.element, plan, epilogue)?;
         let Problem { m, n, k, .. } = *problem;
         let tall = |first, second| {
             if plan.config.swap {
@@ -67,6 +77,11 @@ impl Gemm {
         let (p, q) = tall(operands.a, operands.b);
         let (scale_p, scale_q) = tall(operands.scale_a, operands.scale_b);
         let (rows_p, rows_q) = if plan.config.swap { (n, m) } else { (m, n) };
+        // A tensor map is of some memory, even where it is not used.
+        let residual = match epilogue {
+            Epilogue::Residual => operands.residual,
+            _ => operands.c,
+        };
         let arguments = Arguments::default()
             .address("p", p)
             .address("q", q)
@@ -76,25 +91,28 @@ impl Gemm {
             .address("scale_p", scale_p)
             .address("scale_q", scale_q)
             .float("alpha", operands.alpha)
+            .address("bias", operands.bias)
+            .address("residual", residual)
+            .address("out_scale", operands.out_scale)
             .integer("P", rows_p)
             .integer("Q", rows_q)
             .integer("K", k)
             .integer("ROWS", m)
-            .integer("COLS", n)
+            .integer("COLS", epilogue.units(n))
             .integer("WHOLE", plan.whole)
             .integer("WORKERS", plan.workers);
         kernel.prepare(&arguments)
     }
 
-    fn kernel(&self, element: Element, plan: &Plan) -> Result<Kernel> {
-        let key = (element, plan.config);
+    fn kernel(&self, element: Element, plan: &Plan, epilogue: Epilogue) -> Result<Kernel> {
+        let key = (element, plan.config, epilogue);
         if let Some(kernel) = self.kernels.borrow().get(&key) {
             return Ok(kernel.clone());
         }
         let kernel = Kernel::load(
             &self.device,
             "gemm/k17_stream_k.cu",
-            &plan.config.parameters(element),
+            &epilogue.parameters(&plan.config, element),
         )?;
         self.kernels.borrow_mut().insert(key, kernel.clone());
         Ok(kernel)

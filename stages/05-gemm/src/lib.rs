@@ -5,6 +5,7 @@
 //! ([`plan`]), and [`Gemm`], which launches it.
 
 mod config;
+mod epilogue;
 pub mod fp8;
 mod fp8_block;
 mod launch;
@@ -12,6 +13,7 @@ mod plan;
 mod problem;
 
 pub use config::{CONFIGS, Config};
+pub use epilogue::{Epilogue, INTERLEAVE, interleaved_row};
 pub use fp8::Quantised;
 pub use fp8_block::{
     BLOCK_CONFIGS, BlockGemm, BlockOperands, block_parameters, block_plan, block_plans,
