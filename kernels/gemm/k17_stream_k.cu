@@ -6,16 +6,20 @@
 // before it has ended, and with OCC=2, two blocks a multiprocessor, the next kernel fills its ring while this one still computes.
 // With TURNS=1 the two consumer warpgroups take tiles in turn instead of halves of one: one multiplies while the other stores. A turn
 // begins when the other's has ended: else a warpgroup far behind could take a stage's fill for the one a lap later (ring_protocol.rs).
+// What follows a layer (EPILOGUE: bias, GELU, residual, SiLU, quantisation) happens on the sums in registers; epilogue.h has it.
 // Should gain: at 16 to 256 tokens, the idle part of the last wave (up to half), and the memory system's idle time between launches.
 //@ entry: gemm_stream_k
 //@ arch: sm_90a
-//@ param: BP=128 BQ=256 KS=1 STAGES=4 CL=2 SWAP=0 CQ=64 CROWS=64 CCOLS=64 GROUP=8 OCC=1 TURNS=0 TYPE=0 EB=2
+//@ param: BP=128 BQ=256 KS=1 STAGES=4 CL=2 SWAP=0 CQ=64 CROWS=64 CCOLS=64 GROUP=8 OCC=1 TURNS=0 TYPE=0 EB=2 EPILOGUE=0
 //@ variant: tokens8 BQ=8 CQ=8 CROWS=8 STAGES=6 CL=1 SWAP=1 OCC=2
-//@ variant: narrow BP=64 BQ=64 KS=2 STAGES=6 CL=1 SWAP=1
 //@ variant: odd BQ=224 CQ=32 CCOLS=32
 //@ variant: turns BP=64 CQ=32 CCOLS=32 STAGES=5 TURNS=1
 //@ variant: fp8 TYPE=2 EB=1
 //@ variant: int8 TYPE=3 EB=1
+//@ variant: gelu EPILOGUE=2
+//@ variant: residual EPILOGUE=3
+//@ variant: silu8 BQ=8 CQ=8 CROWS=8 CCOLS=32 STAGES=6 CL=1 SWAP=1 OCC=2 EPILOGUE=4
+//@ variant: to_fp8 CCOLS=32 EPILOGUE=5
 //@ threads: (BP/64+TURNS)*128 + 224-96*OCC
 //@ cluster: CL
 //@ smem: 1280 + STAGES*(BP+BQ)*KS*128 + (BP/64+TURNS)*256*CQ
@@ -23,7 +27,8 @@
 //@ map p: u8 [P, K*EB] box [BP, 128]
 //@ map q: u8 [Q, K*EB] box [BQ/CL, 128]
 //@ map c: bf16 [ROWS, COLS] box [CROWS, CCOLS]
-//@ args: p q c sums flags P Q K WHOLE alpha scale_p scale_q
+//@ map residual: bf16 [ROWS, COLS] box [CROWS, CCOLS]
+//@ args: p q c sums flags P Q K WHOLE alpha scale_p scale_q bias residual out_scale
 //@ pdl: yes
 //@ expect: sm_90a UTMALDG>=2 UTMASTG>=1 GMMA.64x>=4
 
@@ -37,7 +42,8 @@
 #define THREADS (CONSUMERS * 128 + 224 - 96 * OCC)  // and the producer: a warpgroup, or a warp where two blocks must fit
 
 KERNEL void __launch_bounds__(THREADS, OCC) gemm_stream_k(MAP p, MAP q, MAP c, Accumulator* sums, int* flags, int P, int Q, int K, int whole,
-                                                          float alpha, const float* scale_p, const float* scale_q) {
+                                                          float alpha, const float* scale_p, const float* scale_q,
+                                                          const unsigned short* bias, MAP residual, const float* out_scale) {
     extern __shared__ unsigned char raw[];
     unsigned char* p_tiles = raw + (1024 - shared_address(raw) % 1024) % 1024;
     unsigned char* q_tiles = p_tiles + STAGES * P_BYTES;
@@ -48,7 +54,7 @@ KERNEL void __launch_bounds__(THREADS, OCC) gemm_stream_k(MAP p, MAP q, MAP c, A
 
     if (threadIdx.x == 0) {
         for (int s = 0; s < STAGES; ++s) barrier_init(full + s, 1), barrier_init(empty + s, TURNS ? CL : CONSUMERS * CL);
-        barrier_init(turns, 1), barrier_init(turns + 1, 1);
+        for (int b = 0; b < (EPILOGUE == 3 ? 2 + CONSUMERS * 2 : TURNS * 2); ++b) barrier_init(turns + b, 1);
         barrier_init_done();
         tma_prefetch(p), tma_prefetch(q), tma_prefetch(c);
     }
@@ -102,14 +108,19 @@ KERNEL void __launch_bounds__(THREADS, OCC) gemm_stream_k(MAP p, MAP q, MAP c, A
         Schedule schedule(tiles_p * tiles_q, whole, ksteps, blockIdx.x / CL, workers);
         const int thread = threadIdx.x % 128, barrier = 1 + group, part = TURNS ? 0 : group, parts = TURNS ? 1 : CONSUMERS;
         previous_done();
+        const Fused fused = {bias, &residual, turns + 2 + group * 2, out_scale};
         Accumulator sum[BQ / 2];
-        int buffer = 0;
+        int turn = 0;
         for (int segment = 0; schedule.next(workers); ++segment) {
             if (TURNS && segment % 2 != group) {
                 ring.skip(schedule.k_end - schedule.k);
                 continue;
             }
             if (TURNS) barrier_wait(turns + group, (segment / 2 % 2) ^ (group == 0));
+            if (EPILOGUE == 3 && schedule.k_end == ksteps) {  // this worker will store the tile
+                tile_place(schedule.tile, tiles_p, tiles_q, GROUP, tp, tq);
+                ask_first_residual(fused, staging + group * 256 * CQ, turn, (tp * CL + rank) * BP + part * 64, tq * BQ, thread);
+            }
             int before = -1;
             for (int k = schedule.k; k < schedule.k_end; ++k, ring.next()) {
                 barrier_wait(full + ring.stage, ring.phase);
@@ -131,7 +142,7 @@ KERNEL void __launch_bounds__(THREADS, OCC) gemm_stream_k(MAP p, MAP q, MAP c, A
             if (!settle(schedule, sum, sums, flags, (schedule.worker * CL + rank) * parts + part, parts * CL, thread, barrier)) continue;
             tile_place(schedule.tile, tiles_p, tiles_q, GROUP, tp, tq);
             store_tile<BQ>(sum, c, staging + group * 256 * CQ, (tp * CL + rank) * BP + part * 64, tq * BQ, P, Q, alpha, scale_p, scale_q, thread,
-                           barrier, buffer);
+                           barrier, turn, fused);
         }
         tma_store_wait<0>();
     }

@@ -1,10 +1,30 @@
-// From accumulators to C: scaled, rounded to bf16, through shared memory, out by TMA.
+// From accumulators to C: scaled, finished, rounded, through shared memory, out by TMA.
 //
-// A block of 64 rows (of P) by N columns (of Q) goes in pieces of 64 x CQ, two buffers in turn, so that a store is under way while the
-// next piece is written. The pieces have the swizzle of the tensor map, over rows of 128 bytes or, for CQ = 32 columns, of 64:
-// stmatrix's eight rows fall into different banks.
+// A block of 64 rows (of P) by N columns (of Q) goes in pieces of CQ columns, two buffers in turn, so that a store is under way while the
+// next piece is written. The pieces have the swizzle of the tensor map, over rows of 128 bytes or of 64: stmatrix's eight rows fall into
+// different banks. A kernel's parameter EPILOGUE says what else happens while the sums are in registers, in either order of the operands:
+//   0 nothing   1 + bias   2 gelu(x + bias), tanh form   3 + residual   4 silu(gate) * up   5 to e4m3   6 to s8
+// A bias is bf16, one for each column of C. The residual is bf16, as large as C and perhaps C itself: it comes by TMA into the buffer that
+// the piece will leave by, ahead of its use. For 4 the weight's rows take turns in eights, 8 of gate, 8 of up: then the thread that holds a
+// gate holds its up, 8 columns (or, SWAP, 8 rows) further, and C has half as many columns. 5 divides by out_scale[0], 6 by out_scale[token]
+// and limits to 127. To the tensor map bytes go in pairs: for 4 to 6 its rows are as many 16-bit units as half of the weight's rows.
 #pragma once
 #include "sm90.h"
+#ifndef EPILOGUE
+#define EPILOGUE 0
+#endif
+
+#define SPAN (EPILOGUE == 4 && !SWAP ? 2 * CQ : CQ)  // columns of Q in a piece
+#define HALF (EPILOGUE >= 4 ? 2 : 1)
+#define ROW_BYTES (SWAP ? 128 / HALF : EPILOGUE >= 5 ? CQ : 2 * CQ)  // of a piece, which lies as C does
+
+// What the epilogues read.
+struct Fused {
+    const unsigned short* bias;
+    const TensorMap* residual;
+    u64* arrived;  // this warpgroup's two barriers, one a buffer: the residual's piece is there
+    const float* out_scale;
+};
 
 DEVICE float scaled(float value, float alpha, float row, float col) {
 #if TYPE == 2
@@ -15,50 +35,159 @@ DEVICE float scaled(float value, float alpha, float row, float col) {
 }
 DEVICE float scaled(int value, float alpha, float row, float col) { return (float)value * row * col; }
 
-// `pieces` are two buffers of 64 * CQ elements for this warpgroup, `buffer` says which is next; p0 and q0 are where the block lies in P's rows and Q's rows.
+DEVICE float silu(float x) { return __fdividef(x, 1.0f + __expf(-x)); }
+// x * (1 + tanh(u)) / 2 is x / (1 + exp(-2u)), which keeps its precision where tanh comes near -1.
+DEVICE float gelu(float x) { return __fdividef(x, 1.0f + __expf(-1.5957691216f * x * (1.0f + 0.044715f * x * x))); }
+
+// Two values as bytes, the first one low.
+DEVICE u32 pack_bytes(float low, float high) {
+#if EPILOGUE == 6
+    auto limited = [](float v) { return min(max(__float2int_rn(v), -127), 127) & 0xff; };
+    return limited(low) | limited(high) << 8;
+#else
+    return pack_e4m3(low, high);
+#endif
+}
+
+// What happens to values at neighbouring columns of Q.
+struct Finish {
+    float row[2];  // what P's rows bring: a bias where they are outputs, 1 / scale where they are tokens
+
+    MEMBER Finish(const Fused& fused, int p, int P) {
+#pragma unroll
+        for (int h = 0; h < 2; ++h) {
+            const int at = min(p + 8 * h, P - 1);
+            if ((EPILOGUE == 1 || EPILOGUE == 2) && SWAP) row[h] = float_of_bf16(fused.bias[at]);
+            if (EPILOGUE == 5) row[h] = 1.0f / fused.out_scale[0];
+            if (EPILOGUE == 6 && !SWAP) row[h] = 1.0f / fused.out_scale[at];
+        }
+    }
+    MEMBER void two(const Fused& fused, float& a, float& b, int h, int q, int Q) const {
+        if (EPILOGUE == 1 || EPILOGUE == 2) {
+            u32 pair = 0;  // C has a multiple of 8 columns
+            if (!SWAP) pair = __ldg(reinterpret_cast<const u32*>(fused.bias + min(q, Q - 2)));
+            a += SWAP ? row[h] : float_of_bf16(pair);
+            b += SWAP ? row[h] : float_of_bf16(pair >> 16);
+        }
+        if (EPILOGUE == 2) a = gelu(a), b = gelu(b);
+        if (EPILOGUE == 5 || EPILOGUE == 6) {
+            const bool own = EPILOGUE == 6 && SWAP;  // tokens are columns
+            a *= own ? 1.0f / __ldg(fused.out_scale + min(q, Q - 1)) : row[h];
+            b *= own ? 1.0f / __ldg(fused.out_scale + min(q + 1, Q - 1)) : row[h];
+        }
+    }
+};
+
+// Where 16 bytes of a piece's row lie.
+DEVICE unsigned char* place(unsigned char* piece, int row, int chunk) {
+    return piece + row * ROW_BYTES + (chunk ^ (ROW_BYTES == 128 ? row % 8 : ROW_BYTES == 64 ? row / 2 % 4 : 0)) * 16;
+}
+
+// 16 columns of Q as bytes, packed[2 * j + h] two neighbouring columns. Where C lies the other way round, lanes 4 apart, which hold
+// neighbours in P, exchange a byte, so that here too a store is of two neighbours in C.
+DEVICE void store_bytes(unsigned char* to, const u32 (&packed)[4], int warp, int lane, int i) {
+#pragma unroll
+    for (int part = 0; part < (CQ == 8 ? 2 : 4); ++part) {
+        const int column = (i + part / 2) * 8 + lane % 4 * 2, h = part % 2, odd = lane / 4 % 2;
+        u32 pair = packed[part];
+        unsigned char* at = place(to, warp * 16 + lane / 4 + 8 * h, column / 16) + column % 16;
+        if (SWAP) {
+            const u32 other = __shfl_xor_sync(0xffffffffu, odd ? pair : pair >> 8, 4) & 0xff;
+            pair = odd ? other | pair & 0xff00 : pair & 0xff | other << 8;
+            at = place(to, column + odd, warp) + 8 * h + (lane / 4 & 6);
+        }
+        *reinterpret_cast<unsigned short*>(at) = pair;
+    }
+}
+
+// One thread asks for the residual of the piece at column q, into the buffer that the piece will leave by.
+DEVICE void ask_residual(const Fused& fused, unsigned char* pieces, int buffer, int p0, int q) {
+    barrier_expect(fused.arrived + buffer, 64 * CQ * 2);
+    tma_load(pieces + buffer * (64 * CQ * 2), *fused.residual, fused.arrived + buffer, SWAP ? p0 : q, SWAP ? q : p0, evict_first());
+}
+// The same for a tile's first piece, before its products.
+DEVICE void ask_first_residual(const Fused& fused, unsigned char* pieces, int turn, int p0, int q0, int thread) {
+    if (thread != 0) return;
+    tma_store_wait<1>();
+    ask_residual(fused, pieces, turn % 2, p0, q0);
+}
+
+// `pieces` are two buffers of 64 * CQ elements for this warpgroup. `turn` says whose turn it is and, with a residual, in its second bit the
+// phase of that buffer's barrier: a barrier for both could go two phases on before the slowest thread has seen the first.
+// p0 and q0 are where the block lies in P's rows and Q's rows.
 template <int N, typename T>
 DEVICE void store_tile(const T (&sum)[N / 2], const TensorMap& c, unsigned char* pieces, int p0, int q0, int P, int Q, float alpha,
-                       const float* scale_p, const float* scale_q, int thread, int barrier, int& buffer) {
+                       const float* scale_p, const float* scale_q, int thread, int barrier, int& turn, const Fused& fused = {}) {
     const int warp = thread / 32, lane = thread % 32;
     float row_scale[2] = {1.0f, 1.0f};
 #if TYPE == 3
     for (int h = 0; h < 2; ++h) row_scale[h] = scale_p[min(p0 + warp * 16 + lane / 4 + 8 * h, P - 1)];
 #endif
+    const Finish finish(fused, p0 + warp * 16 + lane / 4, P);
+    // Two neighbours in row half h of Q's columns 8 * column and on.
+    auto values = [&](int column, int h, float& a, float& b) {
+        const int at = 4 * min(column, N / 8 - 1) + 2 * h, q = q0 + column * 8 + lane % 4 * 2;
+        float col_scale[2] = {1.0f, 1.0f};
+#if TYPE == 3
+        for (int e = 0; e < 2; ++e) col_scale[e] = scale_q[min(q + e, Q - 1)];
+#endif
+        a = scaled(sum[at], alpha, row_scale[h], col_scale[0]), b = scaled(sum[at + 1], alpha, row_scale[h], col_scale[1]);
+        finish.two(fused, a, b, h, q, Q);
+    };
 #pragma unroll
-    for (int piece = 0; piece < N / CQ; ++piece, buffer ^= 1) {
-        unsigned char* to = pieces + buffer * (64 * CQ * 2);
-        if (thread == 0) tma_store_wait<1>();  // the store before last has read this buffer
-        named_barrier(barrier, 128);
+    for (int piece = 0; piece < N / SPAN; ++piece, EPILOGUE == 3 ? turn = turn + 1 & 3 : turn ^= 1) {
+        unsigned char* to = pieces + (EPILOGUE == 3 ? turn % 2 : turn) * (64 * CQ * 2);
+        if (EPILOGUE == 3) {
+            barrier_wait(fused.arrived + turn % 2, turn / 2);
+            if (thread == 0 && piece + 1 < N / SPAN) {
+                tma_store_wait<0>();  // the piece before has left the other buffer
+                ask_residual(fused, pieces, (turn + 1) % 2, p0, q0 + (piece + 1) * SPAN);
+            }
+        } else {
+            if (thread == 0) tma_store_wait<1>();  // the store before last has read this buffer
+            named_barrier(barrier, 128);
+        }
 #pragma unroll
         for (int i = 0; i < CQ / 8; i += 2) {
-            u32 packed[4];  // rows 0-7 and 8-15 of eight columns, then of the next eight
+            u32 packed[4], before[4];  // rows 0-7 and 8-15 of eight columns, then of the next eight
+            // Row and chunk of the line that this lane has to do with, of four 8x8 matrices.
+            auto line = [&] {
+                if (!SWAP) return place(to, warp * 16 + lane % 16, i + lane / 16);
+                int row = i * 8 + lane % 8 + lane / (EPILOGUE == 4 ? 8 : 16) % 2 * 8;
+                if (CQ == 8) row %= 8;
+                return place(to, row, EPILOGUE == 4 ? warp : warp * 2 + lane / 8 % 2);
+            };
+            if (EPILOGUE == 3) SWAP ? load_matrices_transposed(line(), before) : load_matrices(line(), before);
 #pragma unroll
             for (int j = 0; j < 2; ++j)
 #pragma unroll
                 for (int h = 0; h < 2; ++h) {
-                    const int column = piece * (CQ / 8) + i + j, at = 4 * min(column, N / 8 - 1) + 2 * h;
-                    float col_scale[2] = {1.0f, 1.0f};
-#if TYPE == 3
-                    for (int e = 0; e < 2; ++e) col_scale[e] = scale_q[min(q0 + column * 8 + lane % 4 * 2 + e, Q - 1)];
-#endif
-                    packed[2 * j + h] = pack_bf16(scaled(sum[at], alpha, row_scale[h], col_scale[0]), scaled(sum[at + 1], alpha, row_scale[h], col_scale[1]));
+                    const int column = piece * (CQ / 8) + i + j;
+                    float a, b, up_a, up_b;
+                    if (EPILOGUE == 4) {  // matrices of the result: columns j, and rows h or, SWAP, none
+                        if (SWAP && h == 1) continue;
+                        values(SWAP ? column : 2 * column, h, a, b), values(SWAP ? column : 2 * column + 1, SWAP ? 1 : h, up_a, up_b);
+                        packed[SWAP ? j : 2 * j + h] = pack_bf16(silu(a) * up_a, silu(b) * up_b);
+                        continue;
+                    }
+                    values(column, h, a, b);
+                    if (EPILOGUE == 3) a += float_of_bf16(before[2 * j + h]), b += float_of_bf16(before[2 * j + h] >> 16);
+                    packed[2 * j + h] = EPILOGUE < 5 ? pack_bf16(a, b) : pack_bytes(a, b);
                 }
-#if SWAP
-            int row = i * 8 + lane % 8 + lane / 16 * 8, chunk = warp * 2 + lane / 8 % 2;
-            if (CQ > 8)
-                store_matrices_transposed(to + row * 128 + (chunk ^ row % 8) * 16, packed[0], packed[1], packed[2], packed[3]);
+            if (EPILOGUE >= 5)
+                store_bytes(to, packed, warp, lane, i);
+            else if (!SWAP)
+                store_matrices(line(), packed[0], packed[1], packed[2], packed[3]);
+            else if (CQ > 8 && EPILOGUE != 4)
+                store_matrices_transposed(line(), packed[0], packed[1], packed[2], packed[3]);
             else
-                row %= 8, store_matrices_transposed(to + row * 128 + (chunk ^ row % 8) * 16, packed[0], packed[1]);
-#else
-            int row = warp * 16 + lane % 16, chunk = i + lane / 16;
-            store_matrices(to + row * CQ * 2 + (chunk ^ (CQ == 64 ? row % 8 : row / 2 % 4)) * 16, packed[0], packed[1], packed[2], packed[3]);
-#endif
+                store_matrices_transposed(line(), packed[0], packed[1]);
         }
         fence_async();
         named_barrier(barrier, 128);
         if (thread == 0) {
-            const int q = q0 + piece * CQ;
-            SWAP ? tma_store(c, to, p0, q) : tma_store(c, to, q, p0);
+            const int q = q0 + piece * SPAN;
+            SWAP ? tma_store(c, to, p0 / HALF, q) : tma_store(c, to, q / HALF, p0);
         }
     }
 }

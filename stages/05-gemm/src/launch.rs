@@ -1,5 +1,6 @@
 //! Launching a plan.
 
+use crate::epilogue::Epilogue;
 use crate::plan::Plan;
 use crate::problem::{Element, Problem};
 use kernels::{Arguments, Buffer, Device, Error, Kernel, Launch, Result, Values};
@@ -9,7 +10,7 @@ use std::collections::BTreeMap;
 /// The kernels of one device, compiled when they are first asked for, and the workspace that they share.
 pub struct Gemm {
     device: Device,
-    kernels: RefCell<BTreeMap<(Element, crate::Config), Kernel>>,
+    kernels: RefCell<BTreeMap<(Element, crate::Config, Epilogue), Kernel>>,
     any: RefCell<Option<Kernel>>,
     sums: Buffer,
     flags: Buffer,
@@ -22,7 +23,7 @@ pub struct Operands {
     pub a: u64,
     /// `B[n, k]`: weights.
     pub b: u64,
-    /// `C[m, n]` in bf16.
+    /// `C[m, n]` in bf16, or what the epilogue makes of it.
     pub c: u64,
     /// Factor of the product for e4m3: the product of both operands' scales.
     pub alpha: f32,
@@ -30,6 +31,14 @@ pub struct Operands {
     pub scale_a: u64,
     /// Scales of B's rows, f32, for int8.
     pub scale_b: u64,
+    /// What is done to the sums before they are stored.
+    pub epilogue: Epilogue,
+    /// bf16, one for each row of B.
+    pub bias: u64,
+    /// `R[m, n]` in bf16.
+    pub residual: u64,
+    /// f32, what the result is divided by: one value for e4m3, one for each row of A for s8.
+    pub out_scale: u64,
 }
 
 impl Gemm {
@@ -61,7 +70,8 @@ impl Gemm {
         if !problem.suits_tma() {
             return self.prepare_any(problem, operands);
         }
-        let kernel = self.kernel(problem.element, plan)?;
+        let epilogue = operands.epilogue;
+        let kernel = self.kernel(problem.element, plan, epilogue)?;
         let tall = |first, second| {
             if plan.config.swap {
                 (second, first)
@@ -72,6 +82,11 @@ impl Gemm {
         let (p, q) = tall(operands.a, operands.b);
         let (scale_p, scale_q) = tall(operands.scale_a, operands.scale_b);
         let (rows_p, rows_q) = if plan.config.swap { (n, m) } else { (m, n) };
+        // A tensor map is of some memory, even where it is not used.
+        let residual = match epilogue {
+            Epilogue::Residual => operands.residual,
+            _ => operands.c,
+        };
         let arguments = Arguments::default()
             .address("p", p)
             .address("q", q)
@@ -81,11 +96,14 @@ impl Gemm {
             .address("scale_p", scale_p)
             .address("scale_q", scale_q)
             .float("alpha", operands.alpha)
+            .address("bias", operands.bias)
+            .address("residual", residual)
+            .address("out_scale", operands.out_scale)
             .integer("P", rows_p)
             .integer("Q", rows_q)
             .integer("K", k)
             .integer("ROWS", m)
-            .integer("COLS", n)
+            .integer("COLS", epilogue.units(n))
             .integer("WHOLE", plan.whole)
             .integer("WORKERS", plan.workers);
         kernel.prepare(&arguments)
@@ -94,11 +112,11 @@ impl Gemm {
     /// Arrays that TMA cannot address, whose rows are no multiples of 16 bytes, go to the step of the ladder that takes any: k08.
     fn prepare_any(&self, problem: &Problem, operands: &Operands) -> Result<Launch> {
         const PATH: &str = "gemm/k08_multistage.cu";
-        if problem.element != Element::Bf16 {
+        if problem.element != Element::Bf16 || operands.epilogue != Epilogue::None {
             return Err(Error::Launch {
                 path: PATH.to_owned(),
                 why: format!(
-                    "{problem:?}: k must be a multiple of 16 bytes and n of 8, but for bf16"
+                    "{problem:?}: k must be a multiple of 16 bytes and n of 8, but for bf16 with no epilogue"
                 ),
             });
         }
@@ -118,15 +136,15 @@ impl Gemm {
             .prepare(&arguments)
     }
 
-    fn kernel(&self, element: Element, plan: &Plan) -> Result<Kernel> {
-        let key = (element, plan.config);
+    fn kernel(&self, element: Element, plan: &Plan, epilogue: Epilogue) -> Result<Kernel> {
+        let key = (element, plan.config, epilogue);
         if let Some(kernel) = self.kernels.borrow().get(&key) {
             return Ok(kernel.clone());
         }
         let kernel = Kernel::load(
             &self.device,
             "gemm/k17_stream_k.cu",
-            &plan.config.parameters(element),
+            &epilogue.parameters(&plan.config, element),
         )?;
         self.kernels.borrow_mut().insert(key, kernel.clone());
         Ok(kernel)

@@ -7,6 +7,7 @@
 
 mod config;
 pub mod cost;
+mod epilogue;
 pub mod fp8;
 mod fp8_block;
 mod launch;
@@ -19,6 +20,7 @@ mod w4;
 mod w4_launch;
 
 pub use config::{CONFIGS, Config};
+pub use epilogue::{Epilogue, INTERLEAVE, interleaved_row};
 pub use fp8::Quantised;
 pub use fp8_block::{
     BLOCK_CONFIGS, BlockGemm, BlockOperands, block_parameters, block_plan, block_plans,

@@ -89,6 +89,7 @@ fn every_plan_is_right(element: Element, sizes: &[(usize, usize, usize)]) {
             alpha,
             scale_a: scales[0].address(),
             scale_b: scales[1].address(),
+            ..Operands::default()
         };
         for (_, plan) in plans(&problem, device.multiprocessors() as usize) {
             device.fill(&c, POISON as u8).unwrap();

@@ -121,6 +121,7 @@ impl Pool {
                 alpha: 1.0,
                 scale_a: self.scales.address(),
                 scale_b: self.scales.address(),
+                ..Operands::default()
             })
             .collect()
     }

@@ -1,0 +1,130 @@
+//! What a product does with its sums before they leave the chip: each saves a launch and a trip of C to memory and back.
+
+use crate::config::Config;
+use crate::problem::Element;
+use kernels::Values;
+
+/// A fused epilogue; `kernels/include/epilogue.h` says how.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Epilogue {
+    /// Nothing: `C`.
+    #[default]
+    None,
+    /// `C + bias`, a bf16 for each column.
+    Bias,
+    /// `gelu(C + bias)`, the form with tanh.
+    BiasGelu,
+    /// `C + R`, as large as C in bf16, and perhaps C's own memory.
+    Residual,
+    /// `silu(gate) · up`, of weights whose rows are [interleaved](interleaved_row): half as many columns.
+    SiluMul,
+    /// e4m3 of `C / out_scale[0]`.
+    E4m3,
+    /// s8 of `C / out_scale[row]`, limited to ±127.
+    Int8,
+}
+
+/// Rows of gate, and then of up, that lie together for [`Epilogue::SiluMul`].
+pub const INTERLEAVE: usize = 8;
+
+/// Where row `row` of gate (`up`: of up) lies in the weight for [`Epilogue::SiluMul`].
+pub fn interleaved_row(row: usize, up: bool) -> usize {
+    row / INTERLEAVE * 2 * INTERLEAVE + usize::from(up) * INTERLEAVE + row % INTERLEAVE
+}
+
+impl Epilogue {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::None,
+        Self::Bias,
+        Self::BiasGelu,
+        Self::Residual,
+        Self::SiluMul,
+        Self::E4m3,
+        Self::Int8,
+    ];
+
+    /// Columns of the result where the weight has `n` rows.
+    pub fn columns(self, n: usize) -> usize {
+        if self == Self::SiluMul { n / 2 } else { n }
+    }
+
+    /// Bytes of an element of the result.
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::E4m3 | Self::Int8 => 1,
+            _ => 2,
+        }
+    }
+
+    /// Columns of the result in the 16-bit units of its tensor map; they must fill a multiple of 16 bytes.
+    pub(crate) fn units(self, n: usize) -> usize {
+        self.columns(n) * self.bytes() / 2
+    }
+
+    /// The kernel's parameters.
+    pub fn parameters(self, config: &Config, element: Element) -> Values {
+        let mut values = config.parameters(element);
+        // Half of the weight's rows fit in a piece of as many 16-bit units; without SWAP a piece of SiLU takes columns from twice the
+        // width, which must divide the tile.
+        let columns = match self {
+            Self::SiluMul if !config.swap => [64, 32, 16]
+                .into_iter()
+                .find(|columns| config.bq.is_multiple_of(2 * columns))
+                .expect("tiles are multiples of 32"),
+            _ => config.store_columns(),
+        };
+        let units = match self {
+            Self::SiluMul if !config.swap => columns,
+            Self::SiluMul => 32,
+            Self::E4m3 | Self::Int8 if config.swap => 32,
+            Self::E4m3 | Self::Int8 => columns / 2,
+            _ => values["CCOLS"] as usize,
+        };
+        for (name, value) in [
+            ("EPILOGUE", self as usize),
+            ("CQ", columns),
+            ("CCOLS", units),
+        ] {
+            values.insert(name.to_owned(), value as i64);
+        }
+        values
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::CONFIGS;
+
+    #[test]
+    fn every_row_of_gate_and_up_has_a_place() {
+        let mut places: Vec<usize> = (0..40)
+            .flat_map(|row| [interleaved_row(row, false), interleaved_row(row, true)])
+            .collect();
+        assert_eq!(interleaved_row(9, false), 17);
+        places.sort_unstable();
+        assert!(places.iter().copied().eq(0..80));
+    }
+
+    #[test]
+    fn pieces_divide_every_tile() {
+        for config in CONFIGS {
+            for epilogue in Epilogue::ALL {
+                let values = epilogue.parameters(config, Element::Bf16);
+                let get = |name: &str| values[name] as usize;
+                let wide = epilogue == Epilogue::SiluMul && !config.swap;
+                let span = get("CQ") * if wide { 2 } else { 1 };
+                assert_eq!(config.bq % span, 0, "{config:?} {epilogue:?}");
+                // A piece is 64 rows of P by that, of which SiLU leaves half.
+                let left = 64 * span * epilogue.bytes()
+                    / if epilogue == Epilogue::SiluMul { 2 } else { 1 };
+                assert_eq!(
+                    get("CROWS") * get("CCOLS") * 2,
+                    left,
+                    "{config:?} {epilogue:?}"
+                );
+            }
+        }
+    }
+}
