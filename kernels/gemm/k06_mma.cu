@@ -15,9 +15,9 @@
 //@ threads: 256
 //@ grid: cdiv(M,128), cdiv(N,128)
 //@ args: a b c M N K
-//@ expect: sm_80 HMMA.16816>=64
-//@ expect: sm_90a HMMA.16816>=64
-//@ expect: sm_100a HMMA.16816>=64
+//@ expect: sm_80 HMMA.16816>=32
+//@ expect: sm_90a HMMA.16816>=32
+//@ expect: sm_100a HMMA.16816>=32
 
 #include "sm80.h"
 
