@@ -23,12 +23,12 @@ pub enum Error {
     Expression(String),
     /// The library that turns CUDA C++ into machine code is not installed.
     #[error(
-        "NVRTC was not found. Install CUDA 12.8 or newer, or `pip install nvidia-cuda-nvrtc nvidia-cuda-runtime nvidia-cuda-crt` and set CUDA_WHEELS to the folder that holds `nvidia/`"
+        "NVRTC was not found. Install CUDA 13, or `pip install nvidia-cuda-nvrtc nvidia-cuda-runtime nvidia-cuda-crt` and set CUDA_WHEELS to the folder that holds `nvidia/`"
     )]
     NoNvrtc,
     /// The driver's library is not there.
     #[error(
-        "no CUDA driver was found (libcuda.so.1). An NVIDIA GPU with driver 570 or newer runs these kernels; without one, they can be compiled and emulated"
+        "no CUDA driver was found (libcuda.so.1). An NVIDIA GPU with driver 580 or newer runs these kernels; without one, they can be compiled and emulated"
     )]
     NoDriver,
     /// The compiler refused the source.
