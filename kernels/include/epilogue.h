@@ -78,10 +78,10 @@ struct Finish {
     }
 };
 
-// Where 16 bytes of a piece's row lie.
-DEVICE unsigned char* place(unsigned char* piece, int row, int chunk) {
-    return piece + row * ROW_BYTES + (chunk ^ (ROW_BYTES == 128 ? row % 8 : ROW_BYTES == 64 ? row / 2 % 4 : 0)) * 16;
-}
+// Where 16 bytes of a piece's row lie. A macro: through a function the compiler orders the additions otherwise, and EPILOGUE=0 is to stay
+// the code that was tuned.
+#define PLACE(piece, row, chunk) \
+    ((piece) + (row) * ROW_BYTES + ((chunk) ^ (ROW_BYTES == 128 ? (row) % 8 : ROW_BYTES == 64 ? (row) / 2 % 4 : 0)) * 16)
 
 // 16 columns of Q as bytes, packed[2 * j + h] two neighbouring columns. Where C lies the other way round, lanes 4 apart, which hold
 // neighbours in P, exchange a byte, so that here too a store is of two neighbours in C.
@@ -90,11 +90,11 @@ DEVICE void store_bytes(unsigned char* to, const u32 (&packed)[4], int warp, int
     for (int part = 0; part < (CQ == 8 ? 2 : 4); ++part) {
         const int column = (i + part / 2) * 8 + lane % 4 * 2, h = part % 2, odd = lane / 4 % 2;
         u32 pair = packed[part];
-        unsigned char* at = place(to, warp * 16 + lane / 4 + 8 * h, column / 16) + column % 16;
+        unsigned char* at = PLACE(to, warp * 16 + lane / 4 + 8 * h, column / 16) + column % 16;
         if (SWAP) {
             const u32 other = __shfl_xor_sync(0xffffffffu, odd ? pair : pair >> 8, 4) & 0xff;
             pair = odd ? other | pair & 0xff00 : pair & 0xff | other << 8;
-            at = place(to, column + odd, warp) + 8 * h + (lane / 4 & 6);
+            at = PLACE(to, column + odd, warp) + 8 * h + (lane / 4 & 6);
         }
         *reinterpret_cast<unsigned short*>(at) = pair;
     }
@@ -110,6 +110,15 @@ DEVICE void ask_first_residual(const Fused& fused, unsigned char* pieces, int tu
     if (thread != 0) return;
     tma_store_wait<1>();
     ask_residual(fused, pieces, turn % 2, p0, q0);
+}
+
+// What has arrived, as the thread holds its sums.
+DEVICE void load_residual(unsigned char* to, u32 (&before)[4], int warp, int lane, int i) {
+    const int token = CQ == 8 ? lane % 8 : i * 8 + lane % 8 + lane / 16 * 8;
+    if (SWAP)
+        load_matrices_transposed(PLACE(to, token, warp * 2 + lane / 8 % 2), before);
+    else
+        load_matrices(PLACE(to, warp * 16 + lane % 16, i + lane / 16), before);
 }
 
 // `pieces` are two buffers of 64 * CQ elements for this warpgroup. `turn` says whose turn it is and, with a residual, in its second bit the
@@ -150,14 +159,7 @@ DEVICE void store_tile(const T (&sum)[N / 2], const TensorMap& c, unsigned char*
 #pragma unroll
         for (int i = 0; i < CQ / 8; i += 2) {
             u32 packed[4], before[4];  // rows 0-7 and 8-15 of eight columns, then of the next eight
-            // Row and chunk of the line that this lane has to do with, of four 8x8 matrices.
-            auto line = [&] {
-                if (!SWAP) return place(to, warp * 16 + lane % 16, i + lane / 16);
-                int row = i * 8 + lane % 8 + lane / (EPILOGUE == 4 ? 8 : 16) % 2 * 8;
-                if (CQ == 8) row %= 8;
-                return place(to, row, EPILOGUE == 4 ? warp : warp * 2 + lane / 8 % 2);
-            };
-            if (EPILOGUE == 3) SWAP ? load_matrices_transposed(line(), before) : load_matrices(line(), before);
+            if (EPILOGUE == 3) load_residual(to, before, warp, lane, i);
 #pragma unroll
             for (int j = 0; j < 2; ++j)
 #pragma unroll
@@ -174,14 +176,19 @@ DEVICE void store_tile(const T (&sum)[N / 2], const TensorMap& c, unsigned char*
                     if (EPILOGUE == 3) a += float_of_bf16(before[2 * j + h]), b += float_of_bf16(before[2 * j + h] >> 16);
                     packed[2 * j + h] = EPILOGUE < 5 ? pack_bf16(a, b) : pack_bytes(a, b);
                 }
+            // Of the matrices: the row and its 16 bytes whose address this lane says.
+            int row = !SWAP ? warp * 16 + lane % 16 : i * 8 + lane % 8 + (EPILOGUE == 4 ? lane / 8 % 2 : lane / 16) * 8;
+            const int chunk = !SWAP ? i + lane / 16 : EPILOGUE == 4 ? warp : warp * 2 + lane / 8 % 2;
             if (EPILOGUE >= 5)
                 store_bytes(to, packed, warp, lane, i);
             else if (!SWAP)
-                store_matrices(line(), packed[0], packed[1], packed[2], packed[3]);
+                store_matrices(PLACE(to, row, chunk), packed[0], packed[1], packed[2], packed[3]);
             else if (CQ > 8 && EPILOGUE != 4)
-                store_matrices_transposed(line(), packed[0], packed[1], packed[2], packed[3]);
-            else
-                store_matrices_transposed(line(), packed[0], packed[1]);
+                store_matrices_transposed(PLACE(to, row, chunk), packed[0], packed[1], packed[2], packed[3]);
+            else {
+                if (CQ == 8) row %= 8;
+                store_matrices_transposed(PLACE(to, row, chunk), packed[0], packed[1]);
+            }
         }
         fence_async();
         named_barrier(barrier, 128);
