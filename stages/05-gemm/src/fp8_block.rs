@@ -200,7 +200,7 @@ pub fn block_plans(problem: &Problem, sms: usize) -> Vec<Plan> {
     suiting.flat_map(deals).collect()
 }
 
-/// The plan with the least [`cycles`].
+/// The plan with the least expected cycles.
 pub fn block_plan(problem: &Problem, sms: usize) -> Plan {
     let problem = Problem {
         element: Element::E4m3,
