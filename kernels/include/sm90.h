@@ -27,7 +27,7 @@ DEVICE void barrier_arrive(u64* barrier) {
     asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(shared_address(barrier)) : "memory");
 }
 // Arrives at the barrier of the same place in block `rank` of the cluster. Without `.release.cluster`: that makes the compiler put a
-// MEMBAR.ALL.GPU before every arrival, which cost a quarter of the whole GEMM's speed; what is handed back here was only read.
+// MEMBAR.ALL.GPU before every arrival, in the loop that everything waits for; what is handed back here was only read.
 DEVICE void barrier_arrive_at(u64* barrier, u32 rank) {
     asm volatile("{\n.reg .b32 remote;\nmapa.shared::cluster.u32 remote, %0, %1;\n"
                  "mbarrier.arrive.shared::cluster.b64 _, [remote];\n}" ::"r"(shared_address(barrier)), "r"(rank) : "memory");

@@ -15,9 +15,10 @@ mod data;
 mod shapes;
 
 use benches::Series;
-use case::{Case, floor, median};
+use case::{Case, median};
 use cublaslt::CublasLt;
 use data::{Pool, Random};
+use gemm::cost::Machine;
 use gemm::{Element, Gemm, Plan, Split, plan, plans, tuned_line};
 use kernels::{Device, Result};
 use std::io::Write;
@@ -78,7 +79,7 @@ fn main() -> Result<()> {
             .zip(&here)
             .map(|(peer, ours)| peer / ours)
             .collect();
-        let floor = floor(&problem) * 1e3;
+        let floor = Machine::H200.floor(&problem) * 1e3;
         let (ns, share) = (median(here.clone()), floor / median(here.clone()));
         let rates = (problem.operations() / ns / 1e3, problem.bytes() / ns / 1e3);
         println!(

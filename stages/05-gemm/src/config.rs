@@ -24,7 +24,8 @@ pub struct Config {
     pub turns: bool,
 }
 
-const fn config(
+/// A configuration whose consumers share each tile.
+pub(crate) const fn config(
     swap: bool,
     bp: usize,
     bq: usize,

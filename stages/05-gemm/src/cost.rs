@@ -7,7 +7,7 @@ use crate::plan::Plan;
 use crate::problem::{Element, Problem};
 use crate::schedule::Schedule;
 
-/// What the model knows of a GPU. Rates are those that kernels reach, not the data sheet's; amounts a microsecond.
+/// What the model knows of a GPU; amounts a microsecond.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Machine {
     /// Multiprocessors.
@@ -25,7 +25,8 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// An H200 in a server; device memory and tensor cores as measured by a copy and by the largest product.
+    /// An H200 in a server. Device memory and tensor cores as one run each of a large copy and of cuBLAS's largest product gave them; L2,
+    /// latency and launch are estimates, to be replaced by a record of `kernels/micro`.
     pub const H200: Self = Self {
         multiprocessors: 132,
         memory: 4.25e6,

@@ -1,6 +1,6 @@
 //! The GEMM in e4m3 with a scale for each 128 of k: `kernels/gemm/fp8_block.cu`, its configurations, and what picks one.
 
-use crate::config::Config;
+use crate::config::{Config, config};
 use crate::plan::Plan;
 use crate::problem::{Element, Problem};
 use kernels::{Arguments, Buffer, Device, Kernel, Launch, Result, Values};
@@ -28,27 +28,6 @@ pub const BLOCK_CONFIGS: &[Config] = &[
     config(false, 128, 256, 1, 4, 1, 1),
     config(false, 128, 256, 1, 4, 2, 1),
 ];
-
-const fn config(
-    swap: bool,
-    bp: usize,
-    bq: usize,
-    ks: usize,
-    stages: usize,
-    cluster: usize,
-    occupancy: usize,
-) -> Config {
-    Config {
-        swap,
-        bp,
-        bq,
-        ks,
-        stages,
-        cluster,
-        occupancy,
-        turns: false,
-    }
-}
 
 /// The kernel's parameters for a configuration.
 pub fn block_parameters(config: &Config) -> Values {

@@ -2,6 +2,7 @@
 
 use crate::cublaslt::CublasLt;
 use crate::data::Pool;
+use gemm::cost::Machine;
 use gemm::{Gemm, Operands, Plan, Problem};
 use kernels::{Device, Graph, Result};
 
@@ -18,7 +19,7 @@ impl<'a> Case<'a> {
     /// At least 20 launches a graph for products under 100 us, each on other operands than the one before.
     pub fn new(device: &'a Device, pool: &'a Pool, problem: Problem) -> Self {
         let sets = pool.sets(&problem);
-        let launches = ((2000.0 / floor(&problem)) as usize).clamp(2, 20);
+        let launches = ((2000.0 / Machine::H200.floor(&problem)) as usize).clamp(2, 20);
         Self {
             device,
             pool,
@@ -71,16 +72,6 @@ impl<'a> Case<'a> {
         }
         Ok(best.map(|(_, graph)| graph))
     }
-}
-
-/// Microseconds that no kernel beats on an H200: bytes at the measured copy bandwidth, operations at the rate of the largest product.
-pub fn floor(problem: &Problem) -> f64 {
-    let rate = if problem.element.bytes() == 2 {
-        808e6
-    } else {
-        1500e6
-    };
-    (problem.bytes() / 4.25e6).max(problem.operations() / rate)
 }
 
 /// The middle sample.
