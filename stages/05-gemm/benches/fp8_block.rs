@@ -8,14 +8,20 @@
 mod cublaslt;
 #[path = "fp8_block/data.rs"]
 mod data;
+#[path = "gemm/fastest.rs"]
+mod fastest;
 #[path = "fp8_block/published.rs"]
 mod published;
+#[path = "gemm/timing.rs"]
+mod timing;
 
 use cublaslt::CublasLt;
 use data::Pool;
+use fastest::fastest;
 use gemm::{BlockGemm, BlockOperands, Element, Plan, Problem, block_plan, block_plans};
 use kernels::{Device, Graph, Result};
 use std::process::ExitCode;
+use timing::median;
 
 /// Outputs and inputs of DeepSeek-V3's layers: the latents of attention, q, kv, o; the dense layers; an expert.
 const LAYERS: &[(usize, usize)] = &[
@@ -41,7 +47,7 @@ const SOURCES: &[&str] = &[
     "stages/05-gemm/src/fp8_block.rs",
     "stages/05-gemm/benches/fp8_block.rs",
     "stages/05-gemm/benches/fp8_block",
-    "stages/05-gemm/benches/gemm/cublaslt.rs",
+    "stages/05-gemm/benches/gemm",
 ];
 
 /// One product with cold operands, as many launches a graph as make it longer than what events cannot resolve.
@@ -53,19 +59,14 @@ struct Case<'a> {
 }
 
 impl Case<'_> {
-    /// Microseconds of one product: a graph of them by the events around it.
+    /// Microseconds of one product.
     fn time(&self, graph: &Graph) -> Result<f64> {
-        let start = self.device.event()?;
-        graph.launch()?;
-        let end = self.device.event()?;
-        Ok(start.microseconds_to(&end)? / self.launches as f64)
+        timing::time(self.device, graph, self.launches)
     }
 
     /// Once to warm up, then the median of three.
     fn quick(&self, graph: &Graph) -> Result<f64> {
-        self.time(graph)?;
-        let times = (0..3).map(|_| self.time(graph));
-        Ok(median(times.collect::<Result<_>>()?))
+        timing::quick(self.device, graph, self.launches)
     }
 
     fn ours(&self, gemm: &BlockGemm, plan: &Plan) -> Result<Graph> {
@@ -80,24 +81,13 @@ impl Case<'_> {
 
     /// The fastest of the algorithms that cuBLASLt's heuristic names.
     fn peers(&self, library: &CublasLt) -> Result<Option<Graph>> {
-        let product = library.product(&self.problem);
-        let mut best: Option<(f64, Graph)> = None;
-        for algorithm in &product.algorithms {
-            let run = |set: &BlockOperands| product.run(algorithm, set.a, set.b, set.c);
-            if run(&self.sets[0]).is_err() {
-                continue;
-            }
-            let graph = self.device.capture(|| {
-                (0..self.launches)
-                    .for_each(|i| run(&self.sets[i % self.sets.len()]).expect("it ran before"));
-                Ok(())
-            })?;
-            let time = self.quick(&graph)?;
-            if best.as_ref().is_none_or(|(least, _)| time < *least) {
-                best = Some((time, graph));
-            }
-        }
-        Ok(best.map(|(_, graph)| graph))
+        let operands: Vec<_> = self.sets.iter().map(|set| (set.a, set.b, set.c)).collect();
+        fastest(
+            self.device,
+            &library.product(&self.problem),
+            &operands,
+            self.launches,
+        )
     }
 }
 
@@ -107,11 +97,6 @@ fn floor(problem: &Problem) -> f64 {
     let Problem { m, n, k, .. } = *problem;
     let scales = k.div_ceil(128) * (m + n.div_ceil(128)) * 4;
     ((problem.bytes() + scales as f64) / 4.8e6).max(problem.operations() / 1979e6)
-}
-
-fn median(mut samples: Vec<f64>) -> f64 {
-    samples.sort_by(f64::total_cmp);
-    samples[samples.len() / 2]
 }
 
 fn name(plan: &Plan) -> String {

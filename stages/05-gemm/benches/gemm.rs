@@ -11,17 +11,22 @@ mod case;
 mod cublaslt;
 #[path = "gemm/data.rs"]
 mod data;
+#[path = "gemm/fastest.rs"]
+mod fastest;
 #[path = "gemm/shapes.rs"]
 mod shapes;
+#[path = "gemm/timing.rs"]
+mod timing;
 
 use benches::Series;
-use case::{Case, median};
+use case::Case;
 use cublaslt::CublasLt;
 use data::{Pool, Random};
 use gemm::cost::Machine;
 use gemm::{Element, Gemm, Plan, Split, plan, plans, tuned_line};
 use kernels::{Device, Result};
 use std::io::Write;
+use timing::median;
 
 /// Pairs of measurements for each product.
 const PAIRS: usize = 11;

@@ -6,6 +6,10 @@
 
 #[path = "gemm/cublaslt.rs"]
 mod cublaslt;
+#[path = "gemm/fastest.rs"]
+mod fastest;
+#[path = "gemm/timing.rs"]
+mod timing;
 // Half of it checks products of unquantised operands.
 #[allow(dead_code)]
 #[path = "gemm/data.rs"]
@@ -16,12 +20,14 @@ mod packed;
 use benches::Series;
 use cublaslt::CublasLt;
 use data::{Pool, Random};
+use fastest::fastest;
 use gemm::{
     Element, Operands, Problem, W4_CONFIGS, W4Gemm, W4Plan, packed_bytes, w4_plan, w4_plans,
 };
 use half::bf16;
 use kernels::{Device, Graph, Result};
 use packed::Units;
+use timing::median;
 
 /// Outputs and inputs: Llama-3-8B's qkv, o, gate and up, down; Llama-3-70B's.
 const LAYERS: &[(usize, usize)] = &[
@@ -51,8 +57,7 @@ const SOURCES: &[&str] = &[
     "stages/05-gemm/src/w4_launch.rs",
     "stages/05-gemm/benches/w4.rs",
     "stages/05-gemm/benches/w4/packed.rs",
-    "stages/05-gemm/benches/gemm/cublaslt.rs",
-    "stages/05-gemm/benches/gemm/data.rs",
+    "stages/05-gemm/benches/gemm",
 ];
 
 /// One product with cold operands.
@@ -67,18 +72,13 @@ struct Case<'a> {
 }
 
 impl Case<'_> {
-    /// Microseconds of one product: a graph of them by the events around it.
+    /// Microseconds of one product.
     fn time(&self, graph: &Graph) -> Result<f64> {
-        let start = self.device.event()?;
-        graph.launch()?;
-        let end = self.device.event()?;
-        Ok(start.microseconds_to(&end)? / self.launches as f64)
+        timing::time(self.device, graph, self.launches)
     }
 
     fn quick(&self, graph: &Graph) -> Result<f64> {
-        self.time(graph)?;
-        let times = (0..3).map(|_| self.time(graph));
-        Ok(median(times.collect::<Result<_>>()?))
+        timing::quick(self.device, graph, self.launches)
     }
 
     /// The tokens, weights and results of launch `i`.
@@ -100,24 +100,14 @@ impl Case<'_> {
 
     /// The fastest of the algorithms that cuBLASLt's heuristic names.
     fn peer(&self, library: &CublasLt) -> Result<Graph> {
-        let product = library.product(&self.problem);
-        let mut best: Option<(f64, Graph)> = None;
-        for algorithm in &product.algorithms {
-            let run = |set: &Operands| product.run(algorithm, set.a, set.b, set.c);
-            if run(&self.sets[0]).is_err() {
-                continue;
-            }
-            let graph = self.device.capture(|| {
-                (0..self.launches)
-                    .for_each(|i| run(&self.sets[i % self.sets.len()]).expect("it ran before"));
-                Ok(())
-            })?;
-            let time = self.quick(&graph)?;
-            if best.as_ref().is_none_or(|(least, _)| time < *least) {
-                best = Some((time, graph));
-            }
-        }
-        Ok(best.expect("cuBLASLt multiplies bf16").1)
+        let operands: Vec<_> = self.sets.iter().map(|set| (set.a, set.b, set.c)).collect();
+        let best = fastest(
+            self.device,
+            &library.product(&self.problem),
+            &operands,
+            self.launches,
+        )?;
+        Ok(best.expect("cuBLASLt multiplies bf16"))
     }
 
     /// Relative error of sampled results of launch 0 in `graph`, which runs once into poisoned results; NaN if any element is NaN.
@@ -144,11 +134,6 @@ impl Case<'_> {
         }
         Ok((off / size).sqrt())
     }
-}
-
-fn median(mut samples: Vec<f64>) -> f64 {
-    samples.sort_by(f64::total_cmp);
-    samples[samples.len() / 2]
 }
 
 fn name(plan: &W4Plan) -> String {

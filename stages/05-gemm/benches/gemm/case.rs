@@ -2,6 +2,8 @@
 
 use crate::cublaslt::CublasLt;
 use crate::data::Pool;
+use crate::fastest::fastest;
+use crate::timing::time;
 use gemm::cost::Machine;
 use gemm::{Gemm, Operands, Plan, Problem};
 use kernels::{Device, Graph, Result};
@@ -31,10 +33,7 @@ impl<'a> Case<'a> {
 
     /// Microseconds of one product: a graph of them by the events around it.
     pub fn time(&self, graph: &Graph) -> Result<f64> {
-        let start = self.device.event()?;
-        graph.launch()?;
-        let end = self.device.event()?;
-        Ok(start.microseconds_to(&end)? / self.launches as f64)
+        time(self.device, graph, self.launches)
     }
 
     /// The graph of `plan`; the first set's result is poisoned and computed once.
@@ -52,32 +51,14 @@ impl<'a> Case<'a> {
 
     /// The fastest of the algorithms that cuBLASLt's heuristic names.
     pub fn peers(&self, library: &CublasLt) -> Result<Option<Graph>> {
-        let product = library.product(&self.problem);
-        let mut best: Option<(f64, Graph)> = None;
-        for algorithm in &product.algorithms {
-            let run = |set: &Operands| product.run(algorithm, set.a, set.b, set.c);
-            if run(&self.sets[0]).is_err() {
-                continue;
-            }
-            let graph = self.device.capture(|| {
-                let sets = self.sets.iter().cycle().take(self.launches);
-                sets.for_each(|set| run(set).expect("it ran before"));
-                Ok(())
-            })?;
-            self.time(&graph)?;
-            let time = median((0..3).map(|_| self.time(&graph)).collect::<Result<_>>()?);
-            if best.as_ref().is_none_or(|(least, _)| time < *least) {
-                best = Some((time, graph));
-            }
-        }
-        Ok(best.map(|(_, graph)| graph))
+        let operands: Vec<_> = self.sets.iter().map(|set| (set.a, set.b, set.c)).collect();
+        fastest(
+            self.device,
+            &library.product(&self.problem),
+            &operands,
+            self.launches,
+        )
     }
-}
-
-/// The middle sample.
-pub fn median(mut samples: Vec<f64>) -> f64 {
-    samples.sort_by(f64::total_cmp);
-    samples[samples.len() / 2]
 }
 
 /// `m,n,k`.
