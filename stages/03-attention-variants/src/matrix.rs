@@ -1,6 +1,7 @@
 //! Weights on their way from a file to a device: a row-major matrix in the element type it was stored in.
 
 use half::{bf16, f16};
+use numerics::blocks::{BLOCK, Q4, Q8};
 
 /// The elements of a [`Matrix`].
 #[derive(Clone, Debug, PartialEq)]
@@ -11,6 +12,10 @@ pub enum Elements {
     F16(Vec<f16>),
     /// bfloat16.
     Bf16(Vec<bf16>),
+    /// Blocks of 32 along a row, 8 bits; the columns are whole blocks.
+    Q8(Q8),
+    /// Blocks of 32 along a row, 4 bits; the columns are whole blocks.
+    Q4(Q4),
 }
 
 /// A row-major `[rows, cols]` matrix. A linear layer's weight is `[out_features, in_features]`.
@@ -22,17 +27,6 @@ pub struct Matrix {
     pub cols: usize,
     /// `rows * cols` elements.
     pub elements: Elements,
-}
-
-/// Runs `$body` with `$values` bound to the elements, whatever their type, and wraps the result in the same variant.
-macro_rules! map_elements {
-    ($elements:expr, $values:ident => $body:expr) => {
-        match $elements {
-            Elements::F32($values) => Elements::F32($body),
-            Elements::F16($values) => Elements::F16($body),
-            Elements::Bf16($values) => Elements::Bf16($body),
-        }
-    };
 }
 
 impl Matrix {
@@ -63,29 +57,8 @@ impl Matrix {
             "stacked matrices must be equally wide"
         );
         let rows = parts.iter().map(|part| part.rows).sum();
-        let elements = if parts
-            .iter()
-            .all(|part| matches!(part.elements, Elements::Bf16(_)))
-        {
-            Elements::Bf16(
-                parts
-                    .iter()
-                    .flat_map(|part| part.bf16().iter().copied())
-                    .collect(),
-            )
-        } else if parts
-            .iter()
-            .all(|part| matches!(part.elements, Elements::F16(_)))
-        {
-            Elements::F16(
-                parts
-                    .iter()
-                    .flat_map(|part| part.f16().iter().copied())
-                    .collect(),
-            )
-        } else {
-            Elements::F32(parts.iter().flat_map(Matrix::to_f32).collect())
-        };
+        let elements = stack_alike(&parts)
+            .unwrap_or_else(|| Elements::F32(parts.iter().flat_map(Matrix::to_f32).collect()));
         Self {
             rows,
             cols,
@@ -93,26 +66,46 @@ impl Matrix {
         }
     }
 
-    /// `[cols, rows]`, rows and columns exchanged.
+    /// `[cols, rows]`, rows and columns exchanged. Quantised elements become f32: their blocks run along rows.
     pub fn transposed(&self) -> Self {
         fn transpose<T: Copy>(values: &[T], rows: usize, cols: usize) -> Vec<T> {
             (0..cols)
                 .flat_map(|c| (0..rows).map(move |r| values[r * cols + c]))
                 .collect()
         }
-        let elements =
-            map_elements!(&self.elements, values => transpose(values, self.rows, self.cols));
+        let (rows, cols) = (self.rows, self.cols);
+        let elements = match &self.elements {
+            Elements::F16(values) => Elements::F16(transpose(values, rows, cols)),
+            Elements::Bf16(values) => Elements::Bf16(transpose(values, rows, cols)),
+            _ => Elements::F32(transpose(&self.to_f32(), rows, cols)),
+        };
         Self {
-            rows: self.cols,
-            cols: self.rows,
+            rows: cols,
+            cols: rows,
             elements,
         }
     }
 
     /// Rows `from..to`.
     pub fn slice_rows(&self, from: usize, to: usize) -> Self {
-        let range = from * self.cols..to * self.cols;
-        let elements = map_elements!(&self.elements, values => values[range].to_vec());
+        let range = |unit: usize| from * self.cols / unit..to * self.cols / unit;
+        let elements = match &self.elements {
+            Elements::F32(values) => Elements::F32(values[range(1)].to_vec()),
+            Elements::F16(values) => Elements::F16(values[range(1)].to_vec()),
+            Elements::Bf16(values) => Elements::Bf16(values[range(1)].to_vec()),
+            Elements::Q8(blocks) => Elements::Q8(Q8 {
+                quants: blocks.quants[range(1)].to_vec(),
+                scales: blocks.scales[range(BLOCK)].to_vec(),
+            }),
+            Elements::Q4(blocks) => Elements::Q4(Q4 {
+                quants: blocks.quants[range(2)].to_vec(),
+                scales: blocks.scales[range(BLOCK)].to_vec(),
+                offsets: blocks
+                    .offsets
+                    .as_ref()
+                    .map(|offsets| offsets[range(BLOCK)].to_vec()),
+            }),
+        };
         Self {
             rows: to - from,
             cols: self.cols,
@@ -126,6 +119,12 @@ impl Matrix {
             Elements::F32(values) => values.clone(),
             Elements::F16(values) => values.iter().map(|value| value.to_f32()).collect(),
             Elements::Bf16(values) => values.iter().map(|value| value.to_f32()).collect(),
+            Elements::Q8(blocks) => (0..blocks.scales.len())
+                .flat_map(|index| blocks.block(index))
+                .collect(),
+            Elements::Q4(blocks) => (0..blocks.scales.len())
+                .flat_map(|index| blocks.block(index))
+                .collect(),
         }
     }
 
@@ -136,20 +135,63 @@ impl Matrix {
             Elements::F32(values) => values[at],
             Elements::F16(values) => values[at].to_f32(),
             Elements::Bf16(values) => values[at].to_f32(),
+            Elements::Q8(blocks) => blocks.block(at / BLOCK)[at % BLOCK],
+            Elements::Q4(blocks) => blocks.block(at / BLOCK)[at % BLOCK],
         }
     }
+}
 
-    fn bf16(&self) -> &[bf16] {
-        match &self.elements {
-            Elements::Bf16(values) => values,
-            _ => &[],
+/// The elements of matrices of one type, one matrix after another; `None` if they differ in type.
+fn stack_alike(parts: &[Matrix]) -> Option<Elements> {
+    /// What `take` finds in every part, joined.
+    fn join<'a, T: Clone + 'a>(
+        parts: &'a [Matrix],
+        take: impl Fn(&'a Elements) -> Option<&'a Vec<T>>,
+    ) -> Option<Vec<T>> {
+        let all: Option<Vec<&Vec<T>>> = parts.iter().map(|part| take(&part.elements)).collect();
+        Some(all?.into_iter().flatten().cloned().collect())
+    }
+    fn q8(elements: &Elements) -> Option<&Q8> {
+        match elements {
+            Elements::Q8(blocks) => Some(blocks),
+            _ => None,
         }
     }
-
-    fn f16(&self) -> &[f16] {
-        match &self.elements {
-            Elements::F16(values) => values,
-            _ => &[],
+    fn q4(elements: &Elements) -> Option<&Q4> {
+        match elements {
+            Elements::Q4(blocks) => Some(blocks),
+            _ => None,
         }
+    }
+    match &parts.first()?.elements {
+        Elements::F32(_) => None,
+        Elements::F16(_) => join(parts, |elements| match elements {
+            Elements::F16(values) => Some(values),
+            _ => None,
+        })
+        .map(Elements::F16),
+        Elements::Bf16(_) => join(parts, |elements| match elements {
+            Elements::Bf16(values) => Some(values),
+            _ => None,
+        })
+        .map(Elements::Bf16),
+        Elements::Q8(_) => Some(Elements::Q8(Q8 {
+            quants: join(parts, |it| q8(it).map(|it| &it.quants))?,
+            scales: join(parts, |it| q8(it).map(|it| &it.scales))?,
+        })),
+        Elements::Q4(first) => Some(Elements::Q4(Q4 {
+            quants: join(parts, |it| q4(it).map(|it| &it.quants))?,
+            scales: join(parts, |it| q4(it).map(|it| &it.scales))?,
+            offsets: match first.offsets {
+                Some(_) => Some(join(parts, |it| q4(it)?.offsets.as_ref())?),
+                None if parts
+                    .iter()
+                    .all(|part| q4(&part.elements).is_some_and(|it| it.offsets.is_none())) =>
+                {
+                    None
+                }
+                None => return None,
+            },
+        })),
     }
 }

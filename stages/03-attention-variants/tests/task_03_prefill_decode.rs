@@ -22,8 +22,8 @@ fn cutting_does_not_matter() {
         ),
         (
             HeadShape {
-                heads: 3,
-                kv_heads: 1,
+                heads: 6,
+                kv_heads: 2,
                 head_dim: 5,
             },
             Some(4),
@@ -51,25 +51,28 @@ fn cutting_does_not_matter() {
         let mut want = vec![f32::NAN; q.len()];
         multi_head_attention(&mut want, &q, &k, &v, shape, 0, visibility);
 
-        let mut cache = KvCache::default();
-        let mut got = vec![f32::NAN; q.len()];
-        let mut at = 0;
-        while at < len {
-            let chunk = rng.random_range(1..=5).min(len - at);
-            let out = &mut got[at * q_row..(at + chunk) * q_row];
-            let (q, k, v) = (
-                &q[at * q_row..(at + chunk) * q_row],
-                &k[at * kv_row..(at + chunk) * kv_row],
-                &v[at * kv_row..(at + chunk) * kv_row],
-            );
-            if chunk == 1 {
-                decode(out, q, k, v, &mut cache, shape, window);
-            } else {
-                prefill(out, q, k, v, &mut cache, shape, visibility);
+        // One position at a time, then in pieces of all sizes.
+        for longest in [1, 5] {
+            let mut cache = KvCache::default();
+            let mut got = vec![f32::NAN; q.len()];
+            let mut at = 0;
+            while at < len {
+                let chunk = rng.random_range(1..=longest).min(len - at);
+                let out = &mut got[at * q_row..(at + chunk) * q_row];
+                let (q, k, v) = (
+                    &q[at * q_row..(at + chunk) * q_row],
+                    &k[at * kv_row..(at + chunk) * kv_row],
+                    &v[at * kv_row..(at + chunk) * kv_row],
+                );
+                if chunk == 1 {
+                    decode(out, q, k, v, &mut cache, shape, window);
+                } else {
+                    prefill(out, q, k, v, &mut cache, shape, visibility);
+                }
+                at += chunk;
+                assert_eq!(cache.len(shape), at);
             }
-            at += chunk;
-            assert_eq!(cache.len(shape), at);
+            assert_close(&got, &want, 1e-6, &format!("{shape:?} {window:?}"));
         }
-        assert_close(&got, &want, 1e-6, &format!("{shape:?} {window:?}"));
     }
 }

@@ -243,6 +243,11 @@ fn read_row(out: &mut [f32], matrix: &Matrix, row: usize) {
             .iter_mut()
             .zip(&values[range])
             .for_each(|(out, value)| *out = value.to_f32()),
+        _ => {
+            for (col, out) in out.iter_mut().enumerate() {
+                *out = matrix.get(row, col);
+            }
+        }
     }
 }
 

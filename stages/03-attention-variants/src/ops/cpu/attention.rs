@@ -5,10 +5,10 @@
 //! group follow one another, each over the whole context: what keys and values they share is what a cache still holds of them.
 
 use super::SharedMut;
-use super::simd::{Isa, Kernel, Simd};
 use crate::ops::AttentionShape;
 use crate::ops::host::{HostKv, HostTensor, Step};
 use crate::variants::OnlineSoftmax;
+use memory_hierarchy::simd::{Isa, Kernel, Simd};
 use rayon::prelude::*;
 
 /// Positions that are scored together.

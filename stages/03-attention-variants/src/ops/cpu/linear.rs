@@ -5,10 +5,10 @@
 //! does not depend, to the last bit, on which other rows are in the batch.
 
 use super::SharedMut;
-use super::simd::{Element, Isa, Kernel, Simd};
 use crate::matrix::Elements;
 use crate::ops::host::HostLinear;
 use half::{bf16, f16};
+use memory_hierarchy::simd::{Element, Isa, Kernel, Simd};
 use rayon::prelude::*;
 
 /// Outputs of a row that are computed together: enough independent accumulators to hide the latency of an FMA.
@@ -32,6 +32,7 @@ impl<'a> From<&'a Elements> for WeightPtr<'a> {
             Elements::F32(values) => Self::F32(values),
             Elements::F16(values) => Self::F16(values),
             Elements::Bf16(values) => Self::Bf16(values),
+            Elements::Q8(_) | Elements::Q4(_) => unimplemented!("quantised weights on the CPU"),
         }
     }
 }

@@ -4,16 +4,15 @@
 
 mod attention;
 mod linear;
-mod simd;
 
 use self::linear::{Project, Rows};
-pub use self::simd::Isa;
 use super::AttentionShape;
 use super::device::{Arithmetic, Host};
 use super::host::{HostKv, HostLinear, HostNorm, HostTensor, Step};
 use crate::activation::activate;
 use crate::config::Activation;
 use crate::matrix::Matrix;
+pub use memory_hierarchy::Isa;
 use rayon::prelude::*;
 
 /// The CPU.

@@ -1,0 +1,10 @@
+//! The memory hierarchy of a CPU, and arithmetic that lives with it.
+//!
+//! - [`simd`]: vectors of f32, and the choice of instruction set at run time.
+//! - [`pool`]: workers pinned to cores, and a fork and join cheap enough for a decode step.
+
+pub mod pool;
+pub mod simd;
+
+pub use pool::Pool;
+pub use simd::Isa;

@@ -1,0 +1,125 @@
+//! Vectors of f32 lanes, and the choice of instruction set at run time.
+//!
+//! A kernel is written once over [`Simd`] and run by [`Isa::run`], which enters it through a function compiled for the chosen
+//! instruction set; everything in a kernel is `inline(always)` so that it is compiled there too.
+
+mod portable;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+use half::{bf16, f16};
+
+/// One instruction set's vector of f32.
+///
+/// # Safety
+/// Every method may use instructions that only [`Isa::run`] has made sure of, and pointers must be valid for
+/// [`Simd::LANES`] elements.
+pub unsafe trait Simd: Copy {
+    /// Lanes in a vector.
+    const LANES: usize;
+    /// All lanes equal.
+    unsafe fn splat(value: f32) -> Self;
+    /// Reads lanes.
+    unsafe fn load(from: *const f32) -> Self;
+    /// Reads bfloat16, widened.
+    unsafe fn load_bf16(from: *const bf16) -> Self;
+    /// Reads half precision, widened.
+    unsafe fn load_f16(from: *const f16) -> Self;
+    /// Writes lanes.
+    unsafe fn store(self, to: *mut f32);
+    /// `self * b + c`.
+    unsafe fn mul_add(self, b: Self, c: Self) -> Self;
+    /// `self * b`.
+    unsafe fn mul(self, b: Self) -> Self;
+    /// The sum of the lanes.
+    unsafe fn sum(self) -> f32;
+}
+
+/// A weight's element type.
+pub trait Element: Copy + Send + Sync {
+    /// Zero, to pad with.
+    const ZERO: Self;
+    /// Reads lanes, widened.
+    ///
+    /// # Safety
+    /// As for [`Simd`].
+    unsafe fn load<S: Simd>(from: *const Self) -> S;
+}
+
+macro_rules! element {
+    ($type:ty, $zero:expr, $load:ident) => {
+        impl Element for $type {
+            const ZERO: Self = $zero;
+            #[inline(always)]
+            unsafe fn load<S: Simd>(from: *const Self) -> S {
+                // SAFETY: the caller's promise.
+                unsafe { S::$load(from) }
+            }
+        }
+    };
+}
+element!(f32, 0.0, load);
+element!(bf16, bf16::ZERO, load_bf16);
+element!(f16, f16::ZERO, load_f16);
+
+/// A computation that runs on any instruction set.
+pub trait Kernel {
+    /// Does it.
+    ///
+    /// # Safety
+    /// Called by [`Isa::run`] alone, which has made sure that the CPU has what `S` uses.
+    unsafe fn run<S: Simd>(self);
+}
+
+/// Instruction sets that the kernels are compiled for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Isa {
+    /// Any CPU.
+    Portable,
+    /// AVX2, FMA and F16C.
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    /// AVX-512 F.
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+}
+
+impl Isa {
+    /// The best that this CPU has.
+    pub fn detect() -> Self {
+        Self::available()[0]
+    }
+
+    /// All that this CPU has, best first.
+    pub fn available() -> Vec<Self> {
+        let mut found = Vec::new();
+        #[cfg(target_arch = "x86_64")]
+        {
+            let avx2 = is_x86_feature_detected!("avx2")
+                && is_x86_feature_detected!("fma")
+                && is_x86_feature_detected!("f16c");
+            if avx2 && is_x86_feature_detected!("avx512f") {
+                found.push(Self::Avx512);
+            }
+            if avx2 {
+                found.push(Self::Avx2);
+            }
+        }
+        found.push(Self::Portable);
+        found
+    }
+
+    /// Runs a kernel on this instruction set.
+    pub fn run(self, kernel: impl Kernel) {
+        match self {
+            // SAFETY: portable code needs nothing.
+            Self::Portable => unsafe { kernel.run::<portable::Lanes>() },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: a value of this variant comes from `available`, which looked.
+            Self::Avx2 => unsafe { x86::run_avx2(kernel) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
+            Self::Avx512 => unsafe { x86::run_avx512(kernel) },
+        }
+    }
+}

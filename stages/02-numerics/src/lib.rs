@@ -1,0 +1,5 @@
+//! Number formats and what is computed in them.
+//!
+//! - [`blocks`]: weights of 8 and 4 bits, in blocks of 32 that share a scale.
+
+pub mod blocks;
