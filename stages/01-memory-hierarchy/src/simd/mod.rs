@@ -3,9 +3,9 @@
 //! A kernel is written once over [`Simd`] and run by [`Isa::run`], which enters it through a function compiled for the chosen
 //! instruction set; everything in a kernel is `inline(always)` so that it is compiled there too.
 
-mod portable;
+pub mod portable;
 #[cfg(target_arch = "x86_64")]
-mod x86;
+pub mod x86;
 
 use half::{bf16, f16};
 
@@ -14,6 +14,7 @@ use half::{bf16, f16};
 /// # Safety
 /// Every method may use instructions that only [`Isa::run`] has made sure of, and pointers must be valid for
 /// [`Simd::LANES`] elements.
+#[allow(clippy::missing_safety_doc)] // the trait says it for all
 pub unsafe trait Simd: Copy {
     /// Lanes in a vector.
     const LANES: usize;
