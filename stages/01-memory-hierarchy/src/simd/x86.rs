@@ -15,10 +15,10 @@ pub(super) unsafe fn run_avx512(kernel: impl Kernel) {
 }
 
 #[derive(Clone, Copy)]
-struct Avx2(__m256);
+pub(super) struct Avx2(__m256);
 
 #[derive(Clone, Copy)]
-struct Avx512(__m512);
+pub(super) struct Avx512(__m512);
 
 /// The methods of [`Simd`] as one intrinsic each. `$wide` widens 16-bit lanes by shifting (bfloat16), `$half` by conversion.
 macro_rules! simd {
