@@ -2,9 +2,11 @@
 //!
 //! - [`buffer`]: aligned memory on huge pages.
 //! - [`simd`]: vectors of f32, and the choice of instruction set at run time.
+//! - [`gemm`]: matrix products, from three loops to what the CPU can do, and the packed form that the engine runs on.
 //! - [`pool`]: workers pinned to cores, and a fork and join cheap enough for a decode step.
 
 pub mod buffer;
+pub mod gemm;
 pub mod pool;
 pub mod simd;
 

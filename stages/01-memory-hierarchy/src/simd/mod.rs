@@ -37,7 +37,7 @@ pub unsafe trait Simd: Copy {
 }
 
 /// A weight's element type.
-pub trait Element: Copy + Send + Sync {
+pub trait Element: Copy + Send + Sync + Into<f32> {
     /// Zero, to pad with.
     const ZERO: Self;
     /// Reads lanes, widened.
@@ -108,6 +108,17 @@ impl Isa {
         }
         found.push(Self::Portable);
         found
+    }
+
+    /// Lanes of its vectors.
+    pub fn lanes(self) -> usize {
+        match self {
+            Self::Portable => portable::Lanes::LANES,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => x86::Avx2::LANES,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => x86::Avx512::LANES,
+        }
     }
 
     /// Runs a kernel on this instruction set.
