@@ -9,6 +9,7 @@ use attention_variants::hf::Source;
 use attention_variants::models::{LanguageModel, load};
 use attention_variants::ops::{Cpu, Isa, Ops, Reference, Vectorised};
 use attention_variants::step::{StepInputs, StepLimits};
+use memory_hierarchy::Pool;
 use safetensors::SafeTensors;
 use std::path::{Path, PathBuf};
 use support::assert_close;
@@ -146,7 +147,7 @@ fn check(name: &str) {
             &format!("{name} on the reference"),
         );
         for isa in Isa::available() {
-            let cpu = Cpu::new(Vectorised::new(isa));
+            let cpu = Cpu::new(Vectorised::new(isa, Pool::global().clone()));
             Paged::new(model(&folder, cpu)).hold_to(&want, chunk, &format!("{name} on {isa:?}"));
         }
     }

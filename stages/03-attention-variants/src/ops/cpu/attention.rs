@@ -8,8 +8,8 @@ use super::SharedMut;
 use crate::ops::AttentionShape;
 use crate::ops::host::{HostKv, HostTensor, Step};
 use crate::variants::OnlineSoftmax;
+use memory_hierarchy::Pool;
 use memory_hierarchy::simd::{Isa, Kernel, Simd};
-use rayon::prelude::*;
 
 /// Positions that are scored together.
 const RUN: usize = 16;
@@ -131,6 +131,7 @@ unsafe fn add_scaled<S: Simd>(out: &mut [f32], factor: f32, x: &[f32]) {
 
 /// Attention of all tokens of the step, on all threads of the pool.
 pub(super) fn attend(
+    pool: &Pool,
     isa: Isa,
     step: &Step,
     out: &mut HostTensor,
@@ -140,9 +141,8 @@ pub(super) fn attend(
 ) {
     let tokens = q.rows();
     let out = SharedMut::new(out.resize(tokens));
-    (0..tokens * shape.kv_heads)
-        .into_par_iter()
-        .for_each(|task| {
+    pool.for_each_chunk(tokens * shape.kv_heads, 1, |range| {
+        for task in range {
             let (token, kv_head) = (task / shape.kv_heads, task % shape.kv_heads);
             isa.run(AttendRow {
                 step,
@@ -153,5 +153,6 @@ pub(super) fn attend(
                 kv,
                 shape,
             });
-        });
+        }
+    });
 }
