@@ -110,8 +110,12 @@ impl Step {
         let mut cpu = Cpu::default();
         let blocks = context.div_ceil(BLOCK);
         let mut kv = cpu.kv(blocks, BLOCK, key_width, value_width);
-        fill(&mut kv.keys, 1);
-        fill(&mut kv.values, 2);
+        let (mut key, mut value) = (vec![0.0; key_width], vec![0.0; value_width]);
+        for slot in 0..kv.slots {
+            fill(&mut key, 2 * slot as u32 + 1);
+            fill(&mut value, 2 * slot as u32 + 2);
+            kv.store(slot, &key, &value);
+        }
         // Pages lie backwards, so that nothing is contiguous by chance.
         let table: Vec<u32> = (0..blocks as u32).rev().collect();
         let positions: Vec<u32> = (first as u32..context as u32).collect();

@@ -1,6 +1,7 @@
 //! The devices whose memory is the host's: storage and bookkeeping once, arithmetic behind [`Arithmetic`].
 
-use super::host::{self, HostKv, HostLinear, HostNorm, HostTensor, Step};
+use super::host::{self, HostLinear, HostNorm, HostTensor, Step};
+use super::kv::{HostKv, KvType};
 use super::rotate::{self, HostRope};
 use super::routing::{HostExperts, HostRouter, HostRouting};
 use super::{AttentionShape, HeadRotation, LatentShape, NormKind, Ops};
@@ -37,6 +38,7 @@ pub trait Arithmetic: Send + Sync + 'static {
 pub struct Host<A> {
     arithmetic: A,
     step: Step,
+    kv_type: KvType,
 }
 
 impl<A: Arithmetic> Host<A> {
@@ -45,7 +47,13 @@ impl<A: Arithmetic> Host<A> {
         Self {
             arithmetic,
             step: Step::default(),
+            kv_type: KvType::default(),
         }
+    }
+
+    /// The same device with caches of another type.
+    pub fn with_kv(self, kv_type: KvType) -> Self {
+        Self { kv_type, ..self }
     }
 }
 
@@ -98,7 +106,7 @@ impl<A: Arithmetic> Ops for Host<A> {
     }
 
     fn kv(&self, blocks: usize, block_size: usize, key_width: usize, value_width: usize) -> HostKv {
-        HostKv::new(blocks, block_size, key_width, value_width)
+        HostKv::new(self.kv_type, blocks, block_size, key_width, value_width)
     }
 
     fn rope(&self, table: RopeTable, interleaved: bool) -> HostRope {

@@ -8,11 +8,13 @@ mod linear;
 use self::linear::{Project, Rows};
 use super::AttentionShape;
 use super::device::{Arithmetic, Host};
-use super::host::{HostKv, HostLinear, HostNorm, HostTensor, Step};
+use super::host::{HostLinear, HostNorm, HostTensor, Step};
+use super::kv::HostKv;
 use crate::activation::activate;
 use crate::config::Activation;
 use crate::matrix::Matrix;
 pub use memory_hierarchy::Isa;
+use memory_hierarchy::Pool;
 use rayon::prelude::*;
 
 /// The CPU.
@@ -87,7 +89,7 @@ impl Arithmetic for Vectorised {
         kv: &HostKv,
         shape: &AttentionShape,
     ) {
-        attention::attend(self.isa, step, out, q, kv, shape);
+        attention::attend(Pool::global(), self.isa, step, out, q, kv, shape);
     }
 
     fn activate(&self, x: &mut HostTensor, activation: Activation) {
