@@ -3,7 +3,9 @@
 mod support;
 
 use attention_variants::config::{Rope, RopeScaling};
-use attention_variants::ops::{AttentionShape, Cpu, HeadRotation, HostKv, HostTensor, Ops, Reference};
+use attention_variants::ops::{
+    AttentionShape, Cpu, HeadRotation, HostKv, HostTensor, Ops, Reference,
+};
 use attention_variants::rope::RopeTable;
 use attention_variants::step::StepInputs;
 use rand::RngExt;
