@@ -4,9 +4,9 @@
 //! instruction set; everything in a kernel is `inline(always)` so that it is compiled there too.
 
 pub mod math;
-mod portable;
+pub mod portable;
 #[cfg(target_arch = "x86_64")]
-mod x86;
+pub mod x86;
 
 use half::{bf16, f16};
 
@@ -15,6 +15,7 @@ use half::{bf16, f16};
 /// # Safety
 /// Every method may use instructions that only [`Isa::run`] has made sure of, and pointers must be valid for
 /// [`Simd::LANES`] elements.
+#[allow(clippy::missing_safety_doc)] // the trait says it for all
 pub unsafe trait Simd: Copy {
     /// Lanes in a vector.
     const LANES: usize;
@@ -53,7 +54,7 @@ pub unsafe trait Simd: Copy {
 }
 
 /// A weight's element type.
-pub trait Element: Copy + Send + Sync {
+pub trait Element: Copy + Send + Sync + Into<f32> {
     /// Zero, to pad with.
     const ZERO: Self;
     /// Reads lanes, widened.
@@ -125,6 +126,17 @@ impl Isa {
         }
         found.push(Self::Portable);
         found
+    }
+
+    /// Lanes of its vectors.
+    pub fn lanes(self) -> usize {
+        match self {
+            Self::Portable => portable::Lanes::LANES,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => x86::Avx2::LANES,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => x86::Avx512::LANES,
+        }
     }
 
     /// Runs a kernel on this instruction set.

@@ -14,11 +14,13 @@ pub(super) unsafe fn run_avx512(kernel: impl Kernel) {
     unsafe { kernel.run::<Avx512>() }
 }
 
-#[derive(Clone, Copy)]
-struct Avx2(__m256);
+/// Eight numbers in a 256-bit register.
+#[derive(Clone, Copy, Debug)]
+pub struct Avx2(pub __m256);
 
-#[derive(Clone, Copy)]
-struct Avx512(__m512);
+/// Sixteen numbers in a 512-bit register.
+#[derive(Clone, Copy, Debug)]
+pub struct Avx512(pub __m512);
 
 /// The methods of [`Simd`] as one intrinsic each. `$wide` widens 16-bit lanes by shifting (bfloat16), `$half` by conversion.
 macro_rules! simd {

@@ -65,7 +65,7 @@ struct Pages<'a> {
 
 impl Pages<'_> {
     #[inline(always)]
-    unsafe fn keys<S: Simd, T: Element + Into<f32>>(
+    unsafe fn keys<S: Simd, T: Element>(
         &self,
         data: &[T],
         scales: Option<&[f32]>,
@@ -98,7 +98,7 @@ impl Pages<'_> {
     }
 
     #[inline(always)]
-    unsafe fn values<S: Simd, T: Element + Into<f32>>(
+    unsafe fn values<S: Simd, T: Element>(
         &self,
         data: &[T],
         scales: Option<&[f32]>,
@@ -155,7 +155,7 @@ enum Scale<'a> {
 
 /// `to = from`, times the scale.
 #[inline(always)]
-unsafe fn widen<S: Simd, T: Element + Into<f32>>(from: &[T], to: &mut [f32], scale: Scale<'_>) {
+unsafe fn widen<S: Simd, T: Element>(from: &[T], to: &mut [f32], scale: Scale<'_>) {
     assert_eq!(from.len(), to.len());
     let whole = from.len() - from.len() % S::LANES;
     for at in (0..whole).step_by(S::LANES) {
