@@ -1,6 +1,7 @@
 //! The devices whose memory is the host's: storage and bookkeeping once, arithmetic behind [`Arithmetic`].
 
-use super::host::{self, HostKv, HostLinear, HostNorm, HostTensor, Step};
+use super::host::{self, HostLinear, HostNorm, HostTensor, Step};
+use super::kv::{HostKv, KvType};
 use super::rotate::{self, HostRope};
 use super::routing::{HostExperts, HostRouter, HostRouting};
 use super::{AttentionShape, HeadRotation, LatentShape, NormKind, Ops};
@@ -53,6 +54,7 @@ pub struct Host<A> {
     step: Step,
     /// Room for one row of learned positions.
     position: Mutex<Vec<f32>>,
+    kv_type: KvType,
 }
 
 impl<A: Arithmetic> Host<A> {
@@ -62,7 +64,13 @@ impl<A: Arithmetic> Host<A> {
             arithmetic,
             step: Step::default(),
             position: Mutex::default(),
+            kv_type: KvType::default(),
         }
+    }
+
+    /// The same device with caches of another type.
+    pub fn with_kv(self, kv_type: KvType) -> Self {
+        Self { kv_type, ..self }
     }
 }
 
@@ -130,7 +138,7 @@ impl<A: Arithmetic> Ops for Host<A> {
     }
 
     fn kv(&self, blocks: usize, block_size: usize, key_width: usize, value_width: usize) -> HostKv {
-        HostKv::new(blocks, block_size, key_width, value_width)
+        HostKv::new(self.kv_type, blocks, block_size, key_width, value_width)
     }
 
     fn rope(&self, table: RopeTable, interleaved: bool) -> HostRope {

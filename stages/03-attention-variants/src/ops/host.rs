@@ -33,6 +33,11 @@ impl HostTensor {
         self.cols
     }
 
+    /// Rows that there is room for.
+    pub fn capacity(&self) -> usize {
+        self.data.len().checked_div(self.cols).unwrap_or(0)
+    }
+
     /// The rows in use, `[rows, cols]`.
     pub fn values(&self) -> &[f32] {
         &self.data[..self.rows * self.cols]
@@ -104,60 +109,6 @@ pub struct HostLinear<W> {
     pub bias: Option<Vec<f32>>,
 }
 
-/// One layer's paged cache: keys `[slots, key_width]`, values `[slots, value_width]`.
-#[derive(Debug)]
-pub struct HostKv {
-    /// Keys by slot.
-    pub keys: Vec<f32>,
-    /// Values by slot; empty where values are the first part of the keys.
-    pub values: Vec<f32>,
-    /// Numbers a key slot holds.
-    pub key_width: usize,
-    /// Numbers a value slot holds.
-    pub value_width: usize,
-    /// Slots in a block.
-    pub block_size: usize,
-}
-
-impl HostKv {
-    /// A cache of `blocks * block_size` slots, filled with NaN.
-    pub fn new(blocks: usize, block_size: usize, key_width: usize, value_width: usize) -> Self {
-        let slots = blocks * block_size;
-        Self {
-            keys: vec![f32::NAN; slots * key_width],
-            values: vec![f32::NAN; slots * value_width],
-            key_width,
-            value_width,
-            block_size,
-        }
-    }
-
-    /// The cached values and their row stride: the value half, or the keys where values are a part of them.
-    pub fn value_rows(&self) -> (&[f32], usize) {
-        if self.value_width == 0 {
-            (&self.keys, self.key_width)
-        } else {
-            (&self.values, self.value_width)
-        }
-    }
-
-    /// Copies whole blocks.
-    pub fn copy_blocks(&mut self, copies: &[(u32, u32)]) {
-        for (data, width) in [
-            (&mut self.keys, self.key_width),
-            (&mut self.values, self.value_width),
-        ] {
-            let block = self.block_size * width;
-            for &(from, to) in copies {
-                data.copy_within(
-                    from as usize * block..(from as usize + 1) * block,
-                    to as usize * block,
-                );
-            }
-        }
-    }
-}
-
 /// The batch of the current step, owned.
 #[derive(Debug, Default)]
 pub struct Step {
@@ -167,6 +118,8 @@ pub struct Step {
     pub positions: Vec<u32>,
     /// See [`StepInputs`].
     pub slots: Vec<u32>,
+    /// See [`StepInputs`].
+    pub query_starts: Vec<u32>,
     /// See [`StepInputs`].
     pub block_tables: Vec<u32>,
     /// See [`StepInputs`].
@@ -187,6 +140,7 @@ impl Step {
         refill(&mut self.tokens, inputs.tokens);
         refill(&mut self.positions, inputs.positions);
         refill(&mut self.slots, inputs.slots);
+        refill(&mut self.query_starts, inputs.query_starts);
         refill(&mut self.block_tables, inputs.block_tables);
         refill(&mut self.block_copies, inputs.block_copies);
         self.blocks_per_sequence = inputs.blocks_per_sequence;

@@ -9,7 +9,8 @@ mod weight;
 pub use self::weight::Weight;
 use super::AttentionShape;
 use super::device::{Arithmetic, Host};
-use super::host::{HostKv, HostLinear, HostNorm, HostTensor, Step};
+use super::host::{HostLinear, HostNorm, HostTensor, Step};
+use super::kv::HostKv;
 use crate::activation::activate;
 use crate::config::Activation;
 use crate::matrix::Matrix;
@@ -192,6 +193,16 @@ impl<'a> SharedMut<'a> {
             start: slice.as_mut_ptr(),
             len: slice.len(),
             slice: std::marker::PhantomData,
+        }
+    }
+
+    /// The part from `at` on.
+    fn from(self, at: usize) -> Self {
+        let at = at.min(self.len);
+        Self {
+            start: self.start.wrapping_add(at),
+            len: self.len - at,
+            ..self
         }
     }
 
