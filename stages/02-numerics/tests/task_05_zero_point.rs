@@ -1,10 +1,10 @@
-//! Schemes: every number takes the nearest of all codes, in every format, mapping and granularity.
+//! Task 5: the code of zero; and schemes of every kind, in which each number takes the nearest of all codes.
 
 mod common;
 
 use common::{gauss, rng};
 use numerics::float::{E4M3, E5M2};
-use numerics::quant::{Calibration, Format, Granularity, Mapping, QuantError, Scheme};
+use numerics::quant::{Calibration, Format, Granularity, Mapping, QuantError, Scheme, Step};
 use rand::RngExt;
 
 /// All formats with all mappings that mean something for them.
@@ -29,6 +29,40 @@ const GRANULARITIES: [Granularity; 7] = [
     Granularity::Block(64),
     Granularity::Block(128),
 ];
+
+#[test]
+fn zero_is_a_code_and_the_range_is_spanned() {
+    let step = |range| Step::asymmetric(range, 255);
+    let is = |scale, zero_point| Step { scale, zero_point };
+    assert_eq!(step([0.0, 255.0]), is(1.0, 0));
+    assert_eq!(step([-255.0, 0.0]), is(1.0, 255));
+    assert_eq!(step([-51.0, 204.0]), is(1.0, 51));
+    // 51.6 steps are below zero: the nearest code, not the one before.
+    assert_eq!(step([-51.6, 203.4]).zero_point, 52);
+    // A range without zero is widened to it.
+    assert_eq!(step([10.0, 510.0]), is(2.0, 0));
+    assert_eq!(step([-510.0, -10.0]), is(2.0, 255));
+    assert_eq!(step([0.0, 0.0]), is(0.0, 0));
+    // Wider than an f32.
+    let widest = step([f32::MIN, f32::MAX]);
+    assert!(
+        widest.scale.is_finite() && widest.zero_point == 128,
+        "{widest:?}"
+    );
+}
+
+#[test]
+fn one_sided_numbers_gain_a_bit() {
+    // After a ReLU half of the symmetric codes stand for nothing.
+    let rng = &mut rng();
+    let values: Vec<f32> = (0..4096).map(|_| gauss(rng).abs()).collect();
+    let quality = |scheme: Scheme| {
+        let made = scheme.quantise(&values, [1, 4096]).unwrap();
+        numerics::quant::error::sqnr(&made.dequantise(), &values)
+    };
+    let gain = quality(Scheme::int(8).asymmetric()) - quality(Scheme::int(8));
+    assert!((gain - 6.0).abs() < 0.7, "{gain} dB");
+}
 
 #[test]
 fn every_number_takes_the_nearest_code() {
