@@ -161,7 +161,10 @@ fn hold_to(path: &Path, want: &Expected) {
         let reference = Paged::new(model(path, Reference::default()));
         reference.hold_to(want, chunk, &format!("{name} on the reference"));
         for isa in Isa::available() {
-            let cpu = Paged::new(model(path, Cpu::new(Vectorised::new(isa, Pool::global().clone()))));
+            let cpu = Paged::new(model(
+                path,
+                Cpu::new(Vectorised::new(isa, Pool::global().clone())),
+            ));
             cpu.hold_to(want, chunk, &format!("{name} on {isa:?}"));
         }
     }
