@@ -3,14 +3,15 @@
 //! Held to the scalar reference operation by operation.
 
 mod attention;
+mod gate;
 mod linear;
 
+use self::gate::Activate;
 use self::linear::{Project, Rows};
 use super::AttentionShape;
 use super::device::{Arithmetic, Host};
 use super::host::{HostLinear, HostNorm, HostTensor, Step};
 use super::kv::HostKv;
-use crate::activation::activate;
 use crate::config::Activation;
 use crate::matrix::Matrix;
 pub use memory_hierarchy::Isa;
@@ -94,9 +95,11 @@ impl Arithmetic for Vectorised {
 
     fn activate(&self, x: &mut HostTensor, activation: Activation) {
         x.values_mut().par_chunks_mut(1024).for_each(|values| {
-            for value in values {
-                *value = activate(activation, *value);
-            }
+            self.isa.run(Activate {
+                out: values,
+                gated: None,
+                activation,
+            });
         });
     }
 
@@ -106,10 +109,11 @@ impl Arithmetic for Vectorised {
         rows.par_chunks_exact_mut(width)
             .zip(gate_up.values().par_chunks_exact(2 * width))
             .for_each(|(out, gate_up)| {
-                let (gate, up) = gate_up.split_at(width);
-                for i in 0..width {
-                    out[i] = activate(activation, gate[i]) * up[i];
-                }
+                self.isa.run(Activate {
+                    out,
+                    gated: Some(gate_up.split_at(width)),
+                    activation,
+                });
             });
     }
 }
