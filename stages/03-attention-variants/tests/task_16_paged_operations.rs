@@ -4,7 +4,7 @@ mod support;
 
 use attention_variants::config::{Rope, RopeScaling};
 use attention_variants::ops::{
-    AttentionShape, Cpu, HeadRotation, HostKv, HostTensor, Ops, Reference,
+    AttentionShape, Cpu, HeadRotation, HostKv, HostTensor, KvType, Ops, Reference, Vectorised,
 };
 use attention_variants::rope::RopeTable;
 use attention_variants::step::StepInputs;
@@ -93,24 +93,37 @@ fn value(kv: &HostKv, slot: usize) -> Vec<f32> {
 
 const KV_TYPES: [KvType; 3] = [KvType::F32, KvType::F16, KvType::Int8];
 
-fn shape(heads: usize, kv_heads: usize, dims: (usize, usize), window: Option<usize>) -> AttentionShape {
+fn shape(
+    heads: usize,
+    kv_heads: usize,
+    dims: (usize, usize),
+    window: Option<usize>,
+) -> AttentionShape {
     AttentionShape {
         heads,
         kv_heads,
         key_dim: dims.0,
         value_dim: dims.1,
-        scale: 0.7,
+        scale: 2.0 / (dims.0 as f32).sqrt(),
         window,
     }
 }
 
 /// Holds every instruction set to the reference on one batch and one shape. `value_width` 0 makes values a part of the keys.
-fn hold_attend(rng: &mut StdRng, sequences: &[(usize, usize)], shape: &AttentionShape, value_width: usize) {
+fn hold_attend(
+    rng: &mut StdRng,
+    sequences: &[(usize, usize)],
+    shape: &AttentionShape,
+    value_width: usize,
+) {
     let batch = Batch::random(rng, sequences);
     let width = shape.heads * shape.key_dim;
     let q = tensor(width, &values(rng, batch.tokens.len() * width));
     let (slots, key_width) = (batch.blocks * BLOCK, shape.kv_heads * shape.key_dim);
-    let (keys, cached_values) = (values(rng, slots * key_width), values(rng, slots * value_width));
+    let (keys, cached_values) = (
+        values(rng, slots * key_width),
+        values(rng, slots * value_width),
+    );
     for kv_type in KV_TYPES {
         // The reference reads the same rounded numbers.
         let mut reference = Reference::default().with_kv(kv_type);
@@ -139,9 +152,14 @@ fn attend_equals_the_reference() {
         &[],
     ];
     for sequences in batches {
-        for (heads, kv_heads, key_dim, value_dim) in
-            [(1, 1, 1, 1), (4, 2, 8, 8), (5, 1, 33, 17), (3, 3, 16, 16), (14, 2, 20, 20), (16, 1, 40, 70)]
-        {
+        for (heads, kv_heads, key_dim, value_dim) in [
+            (1, 1, 1, 1),
+            (4, 2, 8, 8),
+            (5, 1, 33, 17),
+            (3, 3, 16, 16),
+            (14, 2, 20, 20),
+            (16, 1, 40, 70),
+        ] {
             for window in [None, Some(1), Some(6)] {
                 let shape = shape(heads, kv_heads, (key_dim, value_dim), window);
                 hold_attend(rng, sequences, &shape, kv_heads * value_dim);
@@ -155,7 +173,12 @@ fn attend_equals_the_reference() {
 fn attend_equals_the_reference_over_long_contexts() {
     let rng = &mut rng();
     for window in [None, Some(70), Some(600)] {
-        hold_attend(rng, &[(1100, 1), (530, 9)], &shape(4, 2, (16, 16), window), 32);
+        hold_attend(
+            rng,
+            &[(1100, 1), (530, 9)],
+            &shape(4, 2, (16, 16), window),
+            32,
+        );
         hold_attend(rng, &[(1023, 2)], &shape(3, 1, (28, 20), window), 0);
     }
     hold_attend(rng, &[(60, 5)], &shape(16, 1, (576, 512), None), 0);
@@ -187,11 +210,26 @@ fn a_rounded_cache_is_near_the_exact_one() {
             let got = attend(kv_type);
             let largest_query = 32.0; // the sum of a query's sizes
             let bound = error + (2.0 * shape.scale * largest_query * error).exp_m1();
-            let worst = exact.iter().zip(&got).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-            assert!(worst <= bound && worst > 0.0, "{isa:?} {kv_type:?}: {worst} is not within {bound}");
+            let worst = exact
+                .iter()
+                .zip(&got)
+                .map(|(a, b)| (a - b).abs())
+                .fold(0.0, f32::max);
+            assert!(
+                worst <= bound && worst > 0.0,
+                "{isa:?} {kv_type:?}: {worst} is not within {bound}"
+            );
             // Errors of random sign mostly cancel: far below the bound for all, and so for a typical number.
-            let mean = exact.iter().zip(&got).map(|(a, b)| (a - b).abs()).sum::<f32>() / got.len() as f32;
-            assert!(mean <= 2.0 * error, "{isa:?} {kv_type:?}: {mean} on average, a step is {error}");
+            let mean = exact
+                .iter()
+                .zip(&got)
+                .map(|(a, b)| (a - b).abs())
+                .sum::<f32>()
+                / got.len() as f32;
+            assert!(
+                mean <= 2.0 * error,
+                "{isa:?} {kv_type:?}: {mean} on average, a step is {error}"
+            );
         }
     }
 }
@@ -244,7 +282,16 @@ fn attend_does_not_depend_on_the_chunking() {
             let mut together = room(len, 96);
             cpu.begin(&whole.inputs());
             cpu.attend(&mut together, &tensor(96, &q), &kv, &shape);
-            for rows in [0..1, 1..2, 15..16, 16..17, 17..30, 52..53, len - 20..len - 1, len - 1..len] {
+            for rows in [
+                0..1,
+                1..2,
+                15..16,
+                16..17,
+                17..30,
+                52..53,
+                len - 20..len - 1,
+                len - 1..len,
+            ] {
                 cpu.begin(&StepInputs {
                     tokens: &whole.tokens[rows.clone()],
                     positions: &whole.positions[rows.clone()],
