@@ -14,7 +14,9 @@ impl Kernel for Exp<'_> {
         assert!(self.out.len() == self.x.len() && self.x.len().is_multiple_of(S::LANES));
         for at in (0..self.x.len()).step_by(S::LANES) {
             // SAFETY: `Isa::run` chose S; LANES numbers are left.
-            unsafe { math::exp(S::load(self.x.as_ptr().add(at))).store(self.out.as_mut_ptr().add(at)) };
+            unsafe {
+                math::exp(S::load(self.x.as_ptr().add(at))).store(self.out.as_mut_ptr().add(at))
+            };
         }
     }
 }
@@ -49,7 +51,12 @@ fn exp_is_right_over_its_range() {
             }
         }
         println!("{isa:?}: {:e} at {}", worst.0, worst.1);
-        assert!(worst.0 <= 1.2e-7, "{isa:?}: {:e} off at {}", worst.0, worst.1);
+        assert!(
+            worst.0 <= 1.2e-7,
+            "{isa:?}: {:e} off at {}",
+            worst.0,
+            worst.1
+        );
     }
 }
 
@@ -59,14 +66,42 @@ fn exp_is_right_over_its_range() {
 fn exp_ends_where_floats_end() {
     let spacing = f64::from(f32::from_bits(1));
     let low: Vec<f32> = (0..2000).map(|i| -87.0 - i as f32 * 0.01).collect();
-    let ends = [0.0, -0.0, -200.0, f32::MIN, f32::NEG_INFINITY, 88.8, 89.5, f32::MAX, f32::INFINITY, f32::NAN];
+    let ends = [
+        0.0,
+        -0.0,
+        -200.0,
+        f32::MIN,
+        f32::NEG_INFINITY,
+        88.8,
+        89.5,
+        f32::MAX,
+        f32::INFINITY,
+        f32::NAN,
+    ];
     for isa in Isa::available() {
         for (x, got) in low.iter().zip(exp(isa, &low)) {
             let want = f64::from(*x).exp();
-            assert!((f64::from(got) - want).abs() <= spacing + 1.2e-7 * want, "{isa:?}: exp({x}) = {got:e}");
+            assert!(
+                (f64::from(got) - want).abs() <= spacing + 1.2e-7 * want,
+                "{isa:?}: exp({x}) = {got:e}"
+            );
         }
         let got = exp(isa, &ends);
-        assert_eq!(got[..9], [1.0, 1.0, 0.0, 0.0, 0.0, f32::INFINITY, f32::INFINITY, f32::INFINITY, f32::INFINITY], "{isa:?}");
+        assert_eq!(
+            got[..9],
+            [
+                1.0,
+                1.0,
+                0.0,
+                0.0,
+                0.0,
+                f32::INFINITY,
+                f32::INFINITY,
+                f32::INFINITY,
+                f32::INFINITY
+            ],
+            "{isa:?}"
+        );
         assert!(got[9].is_nan(), "{isa:?}");
     }
 }

@@ -4,13 +4,14 @@ mod support;
 
 use attention_variants::config::{Rope, RopeScaling};
 use attention_variants::ops::{
-    AttentionShape, Cpu, HeadRotation, HostKv, HostTensor, KvType, Ops, Reference, Vectorised,
+    AttentionShape, Cpu, HeadRotation, HostKv, Isa, KvType, Ops, Reference, Vectorised,
 };
 use attention_variants::rope::RopeTable;
 use attention_variants::step::StepInputs;
 use memory_hierarchy::Pool;
 use rand::RngExt;
 use rand::rngs::StdRng;
+use std::sync::Arc;
 use support::operations::{TOLERANCE, cpus, room, tensor};
 use support::{assert_close, rng, values};
 
@@ -194,9 +195,10 @@ fn a_rounded_cache_is_near_the_exact_one() {
     let q = tensor(128, &values(rng, batch.tokens.len() * 128));
     let slots = batch.blocks * BLOCK;
     let (keys, cached_values) = (values(rng, slots * 64), values(rng, slots * 64));
-    for (isa, _) in cpus() {
+    let pool = Arc::new(Pool::new(2));
+    for isa in Isa::available() {
         let attend = |kv_type| {
-            let mut cpu = Cpu::new(Vectorised::new(isa)).with_kv(kv_type);
+            let mut cpu = Cpu::new(Vectorised::new(isa, pool.clone())).with_kv(kv_type);
             cpu.begin(&batch.inputs());
             let mut kv = cpu.kv(batch.blocks, BLOCK, 64, 64);
             fill(&mut kv, &keys, &cached_values);
@@ -234,35 +236,40 @@ fn a_rounded_cache_is_near_the_exact_one() {
     }
 }
 
-/// One sequence, so that its segments are shared out between threads, is what it is beside others, where they are not.
+/// One sequence alone on many threads, which share out its segments, is what it is in a batch on one thread, which does not.
 #[test]
 fn attend_does_not_depend_on_the_batch() {
     let rng = &mut rng();
     let shape = shape(4, 1, (24, 24), None);
-    let others: Vec<(usize, usize)> = (0..2 * Pool::global().threads()).map(|_| (3, 1)).collect();
-    let together = Batch::random(rng, &[&[(1500, 1)], &others[..]].concat());
+    let together = Batch::random(rng, &[(1500, 1), (3, 4), (700, 2)]);
     let tokens = together.tokens.len();
     let q = values(rng, tokens * 96);
     let slots = together.blocks * BLOCK;
     let (keys, cached_values) = (values(rng, slots * 24), values(rng, slots * 24));
     for kv_type in KV_TYPES {
-        for (isa, cpu) in cpus() {
-            let mut cpu = cpu.with_kv(kv_type);
-            let mut kv = cpu.kv(together.blocks, BLOCK, 24, 24);
+        for isa in Isa::available() {
+            let on_threads = |threads| {
+                Cpu::new(Vectorised::new(isa, Arc::new(Pool::new(threads)))).with_kv(kv_type)
+            };
+            let mut one = on_threads(1);
+            let mut kv = one.kv(together.blocks, BLOCK, 24, 24);
             fill(&mut kv, &keys, &cached_values);
             let mut all = room(tokens, 96);
-            cpu.begin(&together.inputs());
-            cpu.attend(&mut all, &tensor(96, &q), &kv, &shape);
-            cpu.begin(&StepInputs {
-                tokens: &together.tokens[..1],
-                positions: &together.positions[..1],
-                slots: &together.slots[..1],
-                query_starts: &[0, 1],
-                ..together.inputs()
-            });
-            let mut alone = room(1, 96);
-            cpu.attend(&mut alone, &tensor(96, &q[..96]), &kv, &shape);
-            assert_eq!(alone.values(), all.row(0), "{isa:?} {kv_type:?}");
+            one.begin(&together.inputs());
+            one.attend(&mut all, &tensor(96, &q), &kv, &shape);
+            for threads in [2, 5] {
+                let mut many = on_threads(threads);
+                many.begin(&StepInputs {
+                    tokens: &together.tokens[..1],
+                    positions: &together.positions[..1],
+                    slots: &together.slots[..1],
+                    query_starts: &[0, 1],
+                    ..together.inputs()
+                });
+                let mut alone = room(1, 96);
+                many.attend(&mut alone, &tensor(96, &q[..96]), &kv, &shape);
+                assert_eq!(alone.values(), all.row(0), "{isa:?} {kv_type:?} {threads}");
+            }
         }
     }
 }

@@ -6,5 +6,5 @@ mod multiply;
 mod panels;
 mod tile;
 
-pub use multiply::{Rows, multiply};
+pub use multiply::{Rows, multiply, multiply_to};
 pub use panels::{NR, Panels};

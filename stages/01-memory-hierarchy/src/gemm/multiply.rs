@@ -61,17 +61,41 @@ pub fn multiply<E: Element + Plain>(
     weight: &Panels<E>,
     bias: Option<&[f32]>,
 ) {
+    let n = weight.n();
+    if x.rows == 0 || n == 0 {
+        return;
+    }
+    assert!((x.rows - 1) * out_stride + n <= out.len(), "out is short");
+    assert!(x.rows == 1 || out_stride >= n, "rows of out overlap");
+    // SAFETY: all rows lie in `out`, which is this call's alone.
+    unsafe { multiply_to(pool, isa, out.as_mut_ptr(), out_stride, x, weight, bias) }
+}
+
+/// [`multiply`] for rows that lie between those of others: the heads of a tensor `[rows, heads, width]`, each on a thread of its own.
+///
+/// # Panics
+/// If `x` or `bias` is too short.
+///
+/// # Safety
+/// For each row, `out + row * out_stride` must be valid for writing `n` numbers that no other thread touches.
+pub unsafe fn multiply_to<E: Element + Plain>(
+    pool: &Pool,
+    isa: Isa,
+    out: *mut f32,
+    out_stride: usize,
+    x: Rows<'_>,
+    weight: &Panels<E>,
+    bias: Option<&[f32]>,
+) {
     let (n, k) = (weight.n(), weight.k());
     if x.rows == 0 || n == 0 {
         return;
     }
     assert!((x.rows - 1) * x.stride + k <= x.values.len(), "x is short");
-    assert!((x.rows - 1) * out_stride + n <= out.len(), "out is short");
-    assert!(x.rows == 1 || out_stride >= n, "rows of out overlap");
     assert!(bias.is_none_or(|bias| bias.len() == n), "a bias an output");
     let plan = Plan::new(isa, x.rows, n, k, pool.threads());
     let out = Out {
-        start: out.as_mut_ptr(),
+        start: out,
         stride: out_stride,
     };
     let run = |packed: &[f32]| {

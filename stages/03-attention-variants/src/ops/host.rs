@@ -1,7 +1,6 @@
 //! Host memory behind the two devices that run on a CPU, and the operations that only move rows.
 
 use super::NormKind;
-use crate::matrix::{Elements, Matrix};
 use crate::step::StepInputs;
 
 /// Activations in f32, row-major.
@@ -101,11 +100,11 @@ impl HostNorm {
     }
 }
 
-/// A linear layer.
+/// A linear layer, its weight in the form of the device's arithmetic.
 #[derive(Debug)]
-pub struct HostLinear {
+pub struct HostLinear<W> {
     /// `[out, in]`.
-    pub weight: Matrix,
+    pub weight: W,
     /// `[out]`.
     pub bias: Option<Vec<f32>>,
 }
@@ -162,46 +161,6 @@ impl Step {
     pub fn visible(&self, token: usize, window: Option<usize>) -> std::ops::Range<usize> {
         let end = self.positions[token] as usize + 1;
         end.saturating_sub(window.unwrap_or(end))..end
-    }
-}
-
-/// `out[t] = table[tokens[t]] (+ positions[t])`.
-pub(super) fn embed(
-    step: &Step,
-    out: &mut HostTensor,
-    table: &HostLinear,
-    positions: Option<&HostLinear>,
-) {
-    let width = out.cols();
-    let rows = out.resize(step.tokens.len());
-    for (t, row) in rows.chunks_exact_mut(width).enumerate() {
-        read_row(row, &table.weight, step.tokens[t] as usize);
-        if let Some(positions) = positions {
-            let position = step.positions[t] as usize;
-            for (i, value) in row.iter_mut().enumerate() {
-                *value += positions.weight.get(position, i);
-            }
-        }
-    }
-}
-
-fn read_row(out: &mut [f32], matrix: &Matrix, row: usize) {
-    let range = row * matrix.cols..(row + 1) * matrix.cols;
-    match &matrix.elements {
-        Elements::F32(values) => out.copy_from_slice(&values[range]),
-        Elements::F16(values) => out
-            .iter_mut()
-            .zip(&values[range])
-            .for_each(|(out, value)| *out = value.to_f32()),
-        Elements::Bf16(values) => out
-            .iter_mut()
-            .zip(&values[range])
-            .for_each(|(out, value)| *out = value.to_f32()),
-        _ => {
-            for (col, out) in out.iter_mut().enumerate() {
-                *out = matrix.get(row, col);
-            }
-        }
     }
 }
 

@@ -23,6 +23,18 @@ fn dot(weight: &Matrix, row: usize, x: &[f32]) -> f64 {
 }
 
 impl Arithmetic for Scalar {
+    type Weight = Matrix;
+
+    fn prepare(&self, weight: Matrix) -> Matrix {
+        weight
+    }
+
+    fn read_row(&self, weight: &Matrix, row: usize, out: &mut [f32]) {
+        for (col, out) in out.iter_mut().enumerate() {
+            *out = weight.get(row, col);
+        }
+    }
+
     fn normalise(&self, out: &mut HostTensor, x: &HostTensor, norm: &HostNorm) {
         let width = out.cols();
         for (t, row) in out.resize(x.rows()).chunks_exact_mut(width).enumerate() {
@@ -30,7 +42,7 @@ impl Arithmetic for Scalar {
         }
     }
 
-    fn project(&self, out: &mut HostTensor, x: &HostTensor, linear: &HostLinear) {
+    fn project(&self, out: &mut HostTensor, x: &HostTensor, linear: &HostLinear<Matrix>) {
         let width = out.cols();
         for (t, row) in out.resize(x.rows()).chunks_exact_mut(width).enumerate() {
             for (n, value) in row.iter_mut().enumerate() {
