@@ -4,9 +4,11 @@ use crate::embedded;
 use attention_variants::config::ModelConfig;
 use attention_variants::hf::{ChatTemplate, LoadError, Source, Tokenizer, Weights};
 use attention_variants::models::{LanguageModel, load};
-use attention_variants::ops::Cpu;
+use attention_variants::ops::{Cpu, Isa, Vectorised};
 use attention_variants::step::StepLimits;
+use memory_hierarchy::Pool;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Which model to load, and how much of the machine it may take.
 #[derive(Clone, Debug, clap::Args)]
@@ -93,13 +95,28 @@ impl ModelArgs {
         let chat_template = source.chat_template()?;
         let weights: Weights = source.weights()?;
         let report = progress(weights.total_bytes());
-        let model = load(Cpu::default(), config, weights.on_progress(report), limits)?;
+        let model = load(self.device()?, config, weights.on_progress(report), limits)?;
         Ok(Loaded {
             name,
             model: Box::new(model),
             tokenizer,
             chat_template,
         })
+    }
+
+    /// The CPU, with as many threads as were asked for.
+    fn device(&self) -> Result<Cpu, ModelError> {
+        let pool = match self.threads {
+            None => Pool::global().clone(),
+            Some(0) => {
+                return Err(ModelError::Option {
+                    option: "--threads",
+                    message: "0 threads compute nothing; leave it out for one a core".to_owned(),
+                });
+            }
+            Some(threads) => Arc::new(Pool::new(threads)),
+        };
+        Ok(Cpu::new(Vectorised::new(Isa::detect(), pool)))
     }
 
     /// What the model must have room for.

@@ -10,6 +10,7 @@ use attention_variants::hf::Source;
 use attention_variants::models::{LanguageModel, load};
 use attention_variants::ops::{Cpu, Isa, Ops, Reference, Vectorised};
 use attention_variants::step::{StepInputs, StepLimits};
+use memory_hierarchy::Pool;
 use safetensors::SafeTensors;
 use std::path::{Path, PathBuf};
 use support::assert_close;
@@ -160,7 +161,10 @@ fn hold_to(path: &Path, want: &Expected) {
         let reference = Paged::new(model(path, Reference::default()));
         reference.hold_to(want, chunk, &format!("{name} on the reference"));
         for isa in Isa::available() {
-            let cpu = Paged::new(model(path, Cpu::new(Vectorised::new(isa))));
+            let cpu = Paged::new(model(
+                path,
+                Cpu::new(Vectorised::new(isa, Pool::global().clone())),
+            ));
             cpu.hold_to(want, chunk, &format!("{name} on {isa:?}"));
         }
     }
