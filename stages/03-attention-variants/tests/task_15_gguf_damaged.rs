@@ -43,18 +43,33 @@ fn pair(key: &str, kind: u32, value: &[u8]) -> Vec<u8> {
 }
 
 fn list(kind: u32, items: &[Vec<u8>]) -> Vec<u8> {
-    [&kind.to_le_bytes()[..], &(items.len() as u64).to_le_bytes(), &items.concat()].concat()
+    [
+        &kind.to_le_bytes()[..],
+        &(items.len() as u64).to_le_bytes(),
+        &items.concat(),
+    ]
+    .concat()
 }
 
 fn info(name: &str, shape: &[u64], kind: u32, offset: u64) -> Vec<u8> {
     let shape: Vec<u8> = shape.iter().flat_map(|size| size.to_le_bytes()).collect();
     let dimensions = (shape.len() as u32 / 8).to_le_bytes();
-    [&string(name), &dimensions[..], &shape, &kind.to_le_bytes(), &offset.to_le_bytes()].concat()
+    [
+        &string(name),
+        &dimensions[..],
+        &shape,
+        &kind.to_le_bytes(),
+        &offset.to_le_bytes(),
+    ]
+    .concat()
 }
 
 /// A file of these parts, with `data` bytes behind.
 fn file(version: u32, pairs: &[Vec<u8>], infos: &[Vec<u8>], data: usize) -> Vec<u8> {
-    let counts = [(infos.len() as u64).to_le_bytes(), (pairs.len() as u64).to_le_bytes()];
+    let counts = [
+        (infos.len() as u64).to_le_bytes(),
+        (pairs.len() as u64).to_le_bytes(),
+    ];
     let mut file = [b"GGUF", &version.to_le_bytes()[..], &counts.concat()].concat();
     file.extend(pairs.concat());
     file.extend(infos.concat());
@@ -70,7 +85,9 @@ fn number(value: u32) -> Vec<u8> {
 fn whole() -> Vec<u8> {
     let llama = |name: &str, value: u32| pair(&format!("llama.{name}"), 4, &number(value));
     let tokens: Vec<_> = ["<unk>", "<s>", "a", "b", "ab", "▁"].map(string).to_vec();
-    let scores: Vec<_> = [0.0f32, 0.0, -3.0, -2.0, -1.0, -4.0].map(|x| x.to_le_bytes().to_vec()).to_vec();
+    let scores: Vec<_> = [0.0f32, 0.0, -3.0, -2.0, -1.0, -4.0]
+        .map(|x| x.to_le_bytes().to_vec())
+        .to_vec();
     let kinds: Vec<_> = [2u32, 3, 1, 1, 1, 1].map(number).to_vec();
     let pairs = [
         pair("general.architecture", 8, &string("llama")),
@@ -80,7 +97,11 @@ fn whole() -> Vec<u8> {
         llama("block_count", 1),
         llama("feed_forward_length", 32),
         llama("attention.head_count", 2),
-        pair("llama.attention.layer_norm_rms_epsilon", 6, &1e-5f32.to_le_bytes()),
+        pair(
+            "llama.attention.layer_norm_rms_epsilon",
+            6,
+            &1e-5f32.to_le_bytes(),
+        ),
         pair("a.byte", 0, &[1]),
         pair("a.flag", 7, &[1]),
         pair("a.double", 12, &1.5f64.to_le_bytes()),
@@ -90,7 +111,11 @@ fn whole() -> Vec<u8> {
         pair("tokenizer.ggml.scores", 9, &list(6, &scores)),
         pair("tokenizer.ggml.token_type", 9, &list(5, &kinds)),
         pair("tokenizer.ggml.bos_token_id", 4, &number(1)),
-        pair("tokenizer.chat_template", 8, &string("{{ messages[0].content }}")),
+        pair(
+            "tokenizer.chat_template",
+            8,
+            &string("{{ messages[0].content }}"),
+        ),
     ];
     let infos = [
         info("token_embd.weight", &[32, 6], 8, 0),
@@ -120,7 +145,10 @@ fn every_truncation_is_refused() {
     read(&bytes).unwrap_or_else(|error| panic!("{error}"));
     for length in 0..bytes.len() {
         let error = read(&bytes[..length]).expect_err("a file without its end");
-        assert!(matches!(error, LoadError::Truncated { .. }), "{length} bytes: {error}");
+        assert!(
+            matches!(error, LoadError::Truncated { .. }),
+            "{length} bytes: {error}"
+        );
         assert!(error.to_string().contains("small.gguf"), "{error}");
     }
 }
@@ -152,9 +180,16 @@ fn mutated_files_never_panic_nor_allocate_without_end() {
             }
         }
     }
-    assert!(good > 500 && refused > 500, "{good} loaded, {refused} were refused");
+    assert!(
+        good > 500 && refused > 500,
+        "{good} loaded, {refused} were refused"
+    );
     let largest = LARGEST.load(Ordering::Relaxed);
-    assert!(largest < 4 << 20, "{largest} bytes were allocated at once for a file of two thousand");
+    // The description of 2^16 layers, the most that a configuration may have, takes five million bytes.
+    assert!(
+        largest < 8 << 20,
+        "{largest} bytes were allocated at once for a file of two thousand"
+    );
 }
 
 #[test]
@@ -163,7 +198,10 @@ fn broken_rules_are_named() {
     let long = |count: u64| [&number(8)[..], &count.to_le_bytes()].concat();
     let key = |kind, value: &[u8]| file(3, &[pair("key", kind, value)], &[], 64);
     for (bytes, names) in [
-        (b"GGML".repeat(8), ["not a valid GGUF file", "does not begin"]),
+        (
+            b"GGML".repeat(8),
+            ["not a valid GGUF file", "does not begin"],
+        ),
         (file(1, &[], &[], 0), ["version is 1", "2 and 3"]),
         (file(4, &[], &[], 0), ["version is 4", "2 and 3"]),
         (
@@ -175,7 +213,10 @@ fn broken_rules_are_named() {
         (key(9, &long(1 << 61)), ["ends after", "key"]),
         (key(9, &list(9, &[])), ["`key`", "list of lists"]),
         (key(8, &u64::MAX.to_le_bytes()), ["ends after", "key"]),
-        (key(8, &[&2u64.to_le_bytes()[..], &[0xff, 0xfe]].concat()), ["key", "UTF-8"]),
+        (
+            key(8, &[&2u64.to_le_bytes()[..], &[0xff, 0xfe]].concat()),
+            ["key", "UTF-8"],
+        ),
         (
             file(3, &[pair("general.alignment", 4, &number(0))], &[], 0),
             ["general.alignment", "power of two"],
@@ -183,12 +224,18 @@ fn broken_rules_are_named() {
         (alone(info("t", &[1], 99, 0)), ["`t`", "unknown type 99"]),
         (alone(info("t", &[256], 10, 0)), ["`t`", "Q2_K"]),
         (alone(info("t", &[31], 8, 0)), ["`t`", "no multiple of 32"]),
-        (alone(info("t", &[1 << 33, 1 << 33], 0, 0)), ["`t`", "no size"]),
+        (
+            alone(info("t", &[1 << 33, 1 << 33], 0, 0)),
+            ["`t`", "no size"],
+        ),
         (alone(info("t", &[0, u64::MAX], 0, 0)), ["`t`", "no size"]),
         (alone(info("t", &[1; 5], 0, 0)), ["`t`", "5 dimensions"]),
         (alone(info("t", &[64], 0, 0)), ["ends after", "`t`"]),
         (alone(info("t", &[1], 0, 1 << 62)), ["ends after", "`t`"]),
-        (alone(info("t", &[1], 0, u64::MAX - 31)), ["ends after", "`t`"]),
+        (
+            alone(info("t", &[1], 0, u64::MAX - 31)),
+            ["ends after", "`t`"],
+        ),
         (alone(info("t", &[1], 0, 4)), ["`t`", "not aligned"]),
         (
             file(3, &[], &[info("t", &[1], 0, 0), info("t", &[1], 0, 32)], 64),
@@ -205,7 +252,12 @@ fn fields_are_named_as_in_the_file() {
     let with = |pairs: &[Vec<u8>]| {
         let architecture = pair("general.architecture", 8, &string("llama"));
         let pairs = [&[architecture], pairs].concat();
-        read(&file(3, &pairs, &[info("token_embd.weight", &[32, 6], 8, 0)], 256))
+        read(&file(
+            3,
+            &pairs,
+            &[info("token_embd.weight", &[32, 6], 8, 0)],
+            256,
+        ))
     };
     let llama = |name: &str, value: u32| pair(&format!("llama.{name}"), 4, &number(value));
     let rest = [
@@ -217,9 +269,24 @@ fn fields_are_named_as_in_the_file() {
     message(with(&[]), &["small.gguf", "missing", "llama."]);
     let heads = [&rest[..], &[llama("attention.head_count", 0)]].concat();
     message(with(&heads), &["llama.attention.head_count", "at least 1"]);
-    let heads = [&rest[..], &[llama("attention.head_count", 4), llama("attention.head_count_kv", 3)]].concat();
+    let heads = [
+        &rest[..],
+        &[
+            llama("attention.head_count", 4),
+            llama("attention.head_count_kv", 3),
+        ],
+    ]
+    .concat();
     message(with(&heads), &["llama.attention.head_count_kv", "divisor"]);
-    message(with(&[llama("expert_count", 8)]), &["llama.expert_count", "safetensors"]);
-    let other = file(3, &[pair("general.architecture", 8, &string("mamba"))], &[], 0);
+    message(
+        with(&[llama("expert_count", 8)]),
+        &["llama.expert_count", "safetensors"],
+    );
+    let other = file(
+        3,
+        &[pair("general.architecture", 8, &string("mamba"))],
+        &[],
+        0,
+    );
     message(read(&other), &["general.architecture", "mamba", "qwen3"]);
 }

@@ -7,6 +7,7 @@
 //!
 //! Scales are for the tensor, each output, each group of inputs or, in fp8, each block: their shape says which.
 
+use numerics::float::E4M3;
 use serde_json::Value;
 
 use super::{Fields, Grouped, LoadError, NOT_BITS, Scheme, Weights, narrow, order, packed};
@@ -282,7 +283,7 @@ pub(super) fn fp8_matrix(
 
 /// Numbers in fp8 times their scales.
 fn scaled(values: &[u8], rows: usize, cols: usize, scales: &Scales) -> Matrix {
-    let table: [f32; 256] = std::array::from_fn(|bits| e4m3(bits as u8));
+    let table: [f32; 256] = std::array::from_fn(|code| E4M3.decode(code as u16));
     let value = |(at, &bits): (usize, &u8)| {
         table[bits as usize] * scales.at(at / cols, at % cols / scales.width)
     };
@@ -290,20 +291,5 @@ fn scaled(values: &[u8], rows: usize, cols: usize, scales: &Scales) -> Matrix {
         rows,
         cols,
         elements: narrow(values.iter().enumerate().map(value).collect()),
-    }
-}
-
-/// A number of four bits of exponent (bias 7) and three of mantissa, without infinities (OCP 8-bit floating point, 2023).
-fn e4m3(bits: u8) -> f32 {
-    let (exponent, mantissa) = (i32::from(bits >> 3 & 15), f32::from(bits & 7) / 8.0);
-    let magnitude = match (exponent, bits & 7) {
-        (15, 7) => f32::NAN,
-        (0, _) => mantissa * 2f32.powi(-6),
-        _ => (1.0 + mantissa) * 2f32.powi(exponent - 7),
-    };
-    if bits & 0x80 == 0 {
-        magnitude
-    } else {
-        -magnitude
     }
 }
