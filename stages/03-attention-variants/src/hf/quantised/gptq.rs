@@ -57,7 +57,7 @@ pub(super) fn matrix(
             .zip(by_group.chunks(rows))
         {
             // The sum is of as many bits as the number: a zero point of 0 is stored as all ones.
-            zeros.push((u32::from(packed(line, bits, row)) + zero_offset & mask) as u8);
+            zeros.push(((u32::from(packed(line, bits, row)) + zero_offset) & mask) as u8);
             scales.push(scales_of[row]);
         }
     }
