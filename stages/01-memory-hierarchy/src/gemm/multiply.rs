@@ -15,17 +15,15 @@
 
 use super::aligned::Aligned;
 use super::panels::{NR, Panels};
-use super::tile::{MAX_ROWS, Operands, height, span, tallest};
+use super::tile::{K_BLOCK, MAX_ROWS, Operands, X_STRIDE, height, span, tallest};
 use crate::pool::Pool;
 use crate::simd::{Element, Isa, Kernel, Simd};
 use std::cell::RefCell;
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-/// Steps of `k` in a block: 32 KiB of a panel in f32.
-const K_BLOCK: usize = 256;
 /// Strips in a group: with twelve rows each, a block of them fills a quarter of an L2 cache of 1 MiB.
-const GROUP_STRIPS: usize = 20;
+const GROUP_STRIPS: usize = 10;
 /// Panels that a thread takes at a time, at most.
 const GROUP_PANELS: usize = 8;
 /// Multiply-adds below which a second thread costs more than it brings.
@@ -92,10 +90,10 @@ pub fn multiply<E: Element + super::Zeroable>(
         return run(&x.values[..k]);
     }
     PACKED.with_borrow_mut(|packed| {
-        if packed.len() < plan.padded * k {
-            *packed = Aligned::zeroed(plan.padded * k);
+        if packed.len() < plan.at(0, plan.k_end()) {
+            *packed = Aligned::zeroed(plan.at(0, plan.k_end()));
         }
-        pack_rows(pool, &plan, &mut packed[..plan.padded * k], x);
+        pack_rows(pool, &plan, packed, x);
         run(packed);
     });
 }
@@ -112,7 +110,6 @@ struct Plan {
     last: usize,
     /// Rows of all strips.
     padded: usize,
-    k_block: usize,
     group_strips: usize,
     group_panels: usize,
     serial: bool,
@@ -144,8 +141,6 @@ impl Plan {
             strips,
             last,
             padded: (strips - 1) * tall + last,
-            // One strip's sums stay in registers from first to last.
-            k_block: if strips == 1 { k } else { K_BLOCK },
             group_strips: strips.div_ceil(row_groups.min(strips)),
             group_panels,
             serial,
@@ -182,35 +177,34 @@ impl Plan {
         first..self.n.div_ceil(NR).min(first + self.group_panels)
     }
 
-    /// Where the part of a strip lies whose block begins at `k` and has `len` steps: blocks follow one another, strips within them.
-    fn at(&self, strip: usize, k: usize, len: usize) -> usize {
-        k * self.padded + strip * self.tall * len
+    /// `k` up to the end of its last block.
+    fn k_end(&self) -> usize {
+        self.k.next_multiple_of(K_BLOCK)
+    }
+
+    /// Where in the packed rows the block lies that begins at `k` of the strip.
+    fn at(&self, strip: usize, k: usize) -> usize {
+        (k / K_BLOCK * self.padded + strip * self.tall) * X_STRIDE
     }
 }
 
-/// Packs `x` to `[k / K_BLOCK][strip][K_BLOCK][height]`. Padding rows keep what is there: their sums are never stored.
+/// Packs `x` to `[k / K_BLOCK][row][X_STRIDE]`. Padding rows keep what is there: their sums are never stored.
 fn pack_rows(pool: &Pool, plan: &Plan, packed: &mut [f32], x: Rows<'_>) {
     let to = Out {
         start: packed.as_mut_ptr(),
-        stride: 0,
+        stride: X_STRIDE,
     };
-    let blocks = plan.k.div_ceil(plan.k_block.max(1));
-    let chunk = if plan.serial { plan.strips * blocks } else { 4 };
-    pool.for_each_chunk(plan.strips * blocks, chunk.max(1), |range| {
-        for index in range {
-            let (block, strip) = (index / plan.strips, index % plan.strips);
-            let k = block * plan.k_block;
-            let len = plan.k_block.min(plan.k - k);
-            let (first, height) = (strip * plan.tall, plan.height(strip));
-            // SAFETY: a part of `packed` that no other index names.
-            let to = unsafe {
-                let start = { to }.start.add(plan.at(strip, k, len));
-                std::slice::from_raw_parts_mut(start, len * height)
-            };
-            for r in first..plan.rows.min(first + height) {
-                let row = &x.values[r * x.stride + k..][..len];
-                for (step, value) in row.iter().enumerate() {
-                    to[step * height + r - first] = *value;
+    let chunk = if plan.serial { x.rows } else { 2 * plan.tall };
+    pool.for_each_chunk(x.rows, chunk, |rows| {
+        let to = { to };
+        for k in (0..plan.k).step_by(K_BLOCK) {
+            let len = K_BLOCK.min(plan.k - k);
+            for row in rows.clone() {
+                let from = &x.values[row * x.stride + k..][..len];
+                // SAFETY: a part of `packed` that no other row and block has.
+                unsafe {
+                    let to = to.start.add(plan.at(0, k) + row * to.stride);
+                    to.copy_from_nonoverlapping(from.as_ptr(), len);
                 }
             }
         }
@@ -249,7 +243,7 @@ impl<E: Element + super::Zeroable> Kernel for Task<'_, E> {
         let plan = self.plan;
         let mut k = 0;
         loop {
-            let len = plan.k_block.min(plan.k - k);
+            let len = K_BLOCK.min(plan.k - k);
             // SAFETY: `Isa::run` chose S.
             unsafe {
                 if self.strips.len() == 1 || size_of::<E>() == size_of::<f32>() {
@@ -324,8 +318,11 @@ impl<E: Element + super::Zeroable> Task<'_, E> {
         let (row, col) = (strip * plan.tall, panel * NR);
         let rows = height.min(plan.rows - row);
         let cols = (count * NR).min(plan.n - col);
-        let x = &self.packed[plan.at(strip, k, len)..];
-        debug_assert!(x.len() >= len * height);
+        let x = match plan.rows {
+            1 => &self.packed[k..],
+            _ => &self.packed[plan.at(strip, k)..],
+        };
+        debug_assert!(x.len() >= (height - 1) * X_STRIDE + len);
         // SAFETY: `rows` by `cols` outputs from here lie inside, and are this task's own; `aside` has room for a whole tile.
         unsafe {
             let c = self.out.start.add(row * self.out.stride + col);

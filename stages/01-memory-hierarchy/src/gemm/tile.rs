@@ -10,6 +10,12 @@
 use super::panels::NR;
 use crate::simd::{Element, Simd};
 
+/// Steps of `k` in a block.
+pub(super) const K_BLOCK: usize = 1024;
+/// Elements from one packed row of `x` to the next. A constant, so that a broadcast's address is one register and a displacement; a
+/// line more than a block, so that the rows of a tile do not fall into the same set of the L1 cache.
+pub(super) const X_STRIDE: usize = K_BLOCK + 16;
+
 /// Rows of the tallest tile of an instruction set with vectors of this many lanes.
 pub(super) const fn tallest(lanes: usize) -> usize {
     if lanes == 16 { 12 } else { 6 }
@@ -43,7 +49,7 @@ pub(super) struct Operands<E> {
     /// `[height, columns]` with a stride.
     pub c: *mut f32,
     pub c_stride: usize,
-    /// `[k][height]`
+    /// `[height][X_STRIDE]`, at the first `k`
     pub x: *const f32,
     /// `[panels][..][NR]`, at the first `k`.
     pub w: *const E,
@@ -57,8 +63,8 @@ impl<E: Element> Operands<E> {
     /// All columns of `panels` panels, which is 1 or the [`span`] of this height.
     ///
     /// # Safety
-    /// As [`Kernel::run`](crate::simd::Kernel::run); `c` must be valid for `height` rows of the columns, `x` for `k * height`, each
-    /// panel of `w` for `k * NR` elements.
+    /// As [`Kernel::run`](crate::simd::Kernel::run); `c` must be valid for `height` rows of the columns, `x` for `k` elements of
+    /// each row, each panel of `w` for `k * NR`.
     #[inline(always)]
     pub unsafe fn run<S: Simd>(&self, height: usize, panels: usize) {
         // SAFETY: the caller's promise. A tile spans as many panels as its vectors have columns.
@@ -111,7 +117,7 @@ impl<E: Element> Operands<E> {
             }
             for _ in 0..self.k {
                 step::<S, E, H, V>(&mut sums, x, &w);
-                x = x.add(H);
+                x = x.add(1);
                 for v in 0..V {
                     w[v] = w[v].add(NR);
                 }
@@ -132,14 +138,14 @@ unsafe fn step<S: Simd, E: Element, const H: usize, const V: usize>(
     x: *const f32,
     w: &[*const E; V],
 ) {
-    // SAFETY: the caller's pointers are valid for `H` elements and for `V` vectors.
+    // SAFETY: the caller's pointers are valid for an element of each of `H` rows and for `V` vectors.
     unsafe {
         let mut columns = [S::splat(0.0); V];
         for v in 0..V {
             columns[v] = E::load::<S>(w[v]);
         }
         for h in 0..H {
-            let row = S::splat(*x.add(h));
+            let row = S::splat(*x.add(h * X_STRIDE));
             for v in 0..V {
                 sums[h][v] = columns[v].mul_add(row, sums[h][v]);
             }
