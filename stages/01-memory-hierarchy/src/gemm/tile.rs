@@ -7,14 +7,18 @@
 //!
 //! The invariant that batching rests on: an output is one sum, over `k` in ascending order, whatever the height of the tile.
 
+use super::aligned::LINE;
 use super::panels::NR;
-use crate::simd::{Element, Simd};
+use crate::simd::{Element, Simd, prefetch};
 
 /// Steps of `k` in a block.
 pub(super) const K_BLOCK: usize = 1024;
 /// Elements from one packed row of `x` to the next. A constant, so that a broadcast's address is one register and a displacement; a
 /// line more than a block, so that the rows of a tile do not fall into the same set of the L1 cache.
 pub(super) const X_STRIDE: usize = K_BLOCK + 16;
+
+/// Bytes by which the panel is asked for ahead of its use.
+const AHEAD: usize = 1024;
 
 /// Rows of the tallest tile of an instruction set with vectors of this many lanes.
 pub(super) const fn tallest(lanes: usize) -> usize {
@@ -143,6 +147,10 @@ unsafe fn step<S: Simd, E: Element, const H: usize, const V: usize>(
         let mut columns = [S::splat(0.0); V];
         for v in 0..V {
             columns[v] = E::load::<S>(w[v]);
+            // A line is asked for once, by the vector that begins it.
+            if v * S::LANES * size_of::<E>() % LINE == 0 {
+                prefetch(w[v].wrapping_byte_add(AHEAD));
+            }
         }
         for h in 0..H {
             let row = S::splat(*x.add(h * X_STRIDE));
