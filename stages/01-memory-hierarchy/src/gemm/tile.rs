@@ -7,8 +7,8 @@
 //!
 //! The invariant that batching rests on: an output is one sum, over `k` in ascending order, whatever the height of the tile.
 
-use super::aligned::LINE;
 use super::panels::NR;
+use crate::buffer::LINE;
 use crate::simd::{Element, Simd, prefetch};
 
 /// Steps of `k` in a block.
@@ -48,6 +48,51 @@ pub(super) const fn span(height: usize, lanes: usize) -> usize {
     }
 }
 
+/// A vector of words of 32 bits, and what a step of `k` does to a sum. All of [`Simd`], and the dot products of narrow numbers, in whose
+/// words lie two or four of them.
+///
+/// # Safety
+/// As for [`Simd`].
+pub(super) unsafe trait Tile: Copy {
+    const LANES: usize;
+    unsafe fn splat(word: f32) -> Self;
+    unsafe fn load(from: *const f32) -> Self;
+    unsafe fn widen<E: Element>(from: *const E) -> Self;
+    unsafe fn store(self, to: *mut f32);
+    /// `sum` and the product of a vector of the panel, which is this, with a word of `x` in all lanes.
+    unsafe fn mul_add(self, x: Self, sum: Self) -> Self;
+}
+
+// SAFETY: the same methods.
+unsafe impl<S: Simd> Tile for S {
+    const LANES: usize = S::LANES;
+    #[inline(always)]
+    unsafe fn splat(word: f32) -> Self {
+        // SAFETY: as the trait's.
+        unsafe { <S as Simd>::splat(word) }
+    }
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Self {
+        // SAFETY: as the trait's.
+        unsafe { <S as Simd>::load(from) }
+    }
+    #[inline(always)]
+    unsafe fn widen<E: Element>(from: *const E) -> Self {
+        // SAFETY: as the trait's.
+        unsafe { E::load(from) }
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32) {
+        // SAFETY: as the trait's.
+        unsafe { Simd::store(self, to) }
+    }
+    #[inline(always)]
+    unsafe fn mul_add(self, x: Self, sum: Self) -> Self {
+        // SAFETY: as the trait's.
+        unsafe { Simd::mul_add(self, x, sum) }
+    }
+}
+
 /// Operands of a tile. `C` is `c + x w` if `resume`, `x w` otherwise.
 pub(super) struct Operands<E> {
     /// `[height, columns]` with a stride.
@@ -70,7 +115,7 @@ impl<E: Element> Operands<E> {
     /// As [`Kernel::run`](crate::simd::Kernel::run); `c` must be valid for `height` rows of the columns, `x` for `k` elements of
     /// each row, each panel of `w` for `k * NR`.
     #[inline(always)]
-    pub unsafe fn run<S: Simd>(&self, height: usize, panels: usize) {
+    pub unsafe fn run<S: Tile>(&self, height: usize, panels: usize) {
         // SAFETY: the caller's promise. A tile spans as many panels as its vectors have columns.
         unsafe {
             match (S::LANES, height, panels) {
@@ -93,7 +138,7 @@ impl<E: Element> Operands<E> {
 
     /// One panel, in as many tiles as it takes.
     #[inline(always)]
-    unsafe fn across<S: Simd, const H: usize, const V: usize>(&self) {
+    unsafe fn across<S: Tile, const H: usize, const V: usize>(&self) {
         for column in (0..NR).step_by(V * S::LANES) {
             // SAFETY: the caller's promise.
             unsafe { self.tile::<S, H, V>(column) };
@@ -101,7 +146,7 @@ impl<E: Element> Operands<E> {
     }
 
     #[inline(always)]
-    unsafe fn tile<S: Simd, const H: usize, const V: usize>(&self, column: usize) {
+    unsafe fn tile<S: Tile, const H: usize, const V: usize>(&self, column: usize) {
         // SAFETY: the caller's pointers are valid for these places.
         unsafe {
             let c = self.c.add(column);
@@ -137,7 +182,7 @@ impl<E: Element> Operands<E> {
 
 /// One step of `k`. Plain loops with constant bounds, so that all of it is unrolled and the sums stay in registers.
 #[inline(always)]
-unsafe fn step<S: Simd, E: Element, const H: usize, const V: usize>(
+unsafe fn step<S: Tile, E: Element, const H: usize, const V: usize>(
     sums: &mut [[S; V]; H],
     x: *const f32,
     w: &[*const E; V],
@@ -146,7 +191,7 @@ unsafe fn step<S: Simd, E: Element, const H: usize, const V: usize>(
     unsafe {
         let mut columns = [S::splat(0.0); V];
         for v in 0..V {
-            columns[v] = E::load::<S>(w[v]);
+            columns[v] = S::widen(w[v]);
             // A line is asked for once, by the vector that begins it.
             if v * S::LANES * size_of::<E>() % LINE == 0 {
                 prefetch(w[v].wrapping_byte_add(AHEAD));
