@@ -17,7 +17,7 @@
 
 use super::panels::{NR, Panels};
 use super::plan::Plan;
-use super::tile::{K_BLOCK, MAX_ROWS, Operands, Tile, X_STRIDE, span};
+use super::tile::{K_BLOCK, MAX_ROWS, Micro, Operands, X_STRIDE, span};
 use crate::buffer::{Buffer, Plain};
 use crate::pool::Pool;
 use crate::simd::{Element, Isa, Kernel, Simd};
@@ -123,7 +123,7 @@ impl<E: Element + Plain> Work<'_, E> {
                 range.for_each(|index| run(task(index)));
             });
         };
-        if x.rows == 1 {
+        if plan.padded == 1 {
             return all(&x.values[..k]);
         }
         PACKED.with_borrow_mut(|packed| {
@@ -238,7 +238,7 @@ impl<E: Element + Plain> Task<'_, E> {
     /// # Safety
     /// The CPU must have what `S` uses, and the caller must be compiled for it.
     #[inline(always)]
-    pub unsafe fn compute<S: Tile>(self) {
+    pub unsafe fn compute<S: Micro>(self) {
         let plan = self.plan;
         let mut k = 0;
         loop {
@@ -260,7 +260,7 @@ impl<E: Element + Plain> Task<'_, E> {
     }
 
     #[inline(always)]
-    unsafe fn block_as_stored<S: Tile>(&self, k: usize, len: usize) {
+    unsafe fn block_as_stored<S: Micro>(&self, k: usize, len: usize) {
         let stride = self.plan.k * NR;
         let across = match self.strips.len() {
             1 => span(self.plan.height(self.strips.start), S::LANES),
@@ -281,16 +281,14 @@ impl<E: Element + Plain> Task<'_, E> {
     }
 
     #[inline(always)]
-    unsafe fn block_widened<S: Tile>(&self, k: usize, len: usize) {
+    unsafe fn block_widened<S: Micro>(&self, k: usize, len: usize) {
         let mut wide = Block::<{ K_BLOCK * NR }>(MaybeUninit::uninit());
         let to: *mut f32 = wide.0.as_mut_ptr().cast();
         for panel in self.panels.clone() {
             let from = &self.work.weight.from(panel)[k * NR..][..len * NR];
             debug_assert!(len <= K_BLOCK);
-            for at in (0..len * NR).step_by(S::LANES) {
-                // SAFETY: a panel's row is whole vectors; the block has room for K_BLOCK of them.
-                unsafe { S::widen(from.as_ptr().add(at)).store(to.add(at)) };
-            }
+            // SAFETY: a panel's rows are whole vectors; the block has room for K_BLOCK of them.
+            unsafe { S::widen(from, to) };
             for strip in self.strips.clone() {
                 // SAFETY: the block was just filled.
                 unsafe { self.tile::<S, f32>(strip, panel, 1, to, 0, k, len) };
@@ -300,7 +298,7 @@ impl<E: Element + Plain> Task<'_, E> {
 
     /// One strip by `count` panels. Where the tile would reach beyond the rows or columns that there are, it is computed aside.
     #[inline(always)]
-    unsafe fn tile<S: Tile, W: Element>(
+    unsafe fn tile<S: Micro, W: Element>(
         &self,
         strip: usize,
         panel: usize,
@@ -315,7 +313,7 @@ impl<E: Element + Plain> Task<'_, E> {
         let (row, col) = (strip * plan.tall, panel * NR);
         let rows = height.min(plan.rows - row);
         let cols = (count * NR).min(plan.n - col);
-        let x = match plan.rows {
+        let x = match plan.padded {
             1 => &self.packed[k..],
             _ => &self.packed[plan.at(strip, k)..],
         };
@@ -333,7 +331,7 @@ impl<E: Element + Plain> Task<'_, E> {
                 resume: k > 0,
             };
             if rows == height && cols == count * NR {
-                return operands.run::<S>(height, count);
+                return S::run(&operands, height, count);
             }
             let mut aside = Block::<{ MAX_ROWS * NR }>(MaybeUninit::uninit());
             operands.c = aside.0.as_mut_ptr().cast();
@@ -349,7 +347,7 @@ impl<E: Element + Plain> Task<'_, E> {
                     cols,
                 );
             }
-            operands.run::<S>(height, count);
+            S::run(&operands, height, count);
             copy(
                 c,
                 self.work.out.stride,

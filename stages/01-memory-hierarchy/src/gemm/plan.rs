@@ -24,7 +24,7 @@ pub(super) struct Plan {
     /// Rows of the last strip, padding included.
     last: usize,
     /// Rows of all strips.
-    padded: usize,
+    pub padded: usize,
     group_strips: usize,
     group_panels: usize,
     pub serial: bool,

@@ -22,12 +22,17 @@ const AHEAD: usize = 1024;
 
 /// Rows of the tallest tile of an instruction set with vectors of this many lanes.
 pub(super) const fn tallest(lanes: usize) -> usize {
-    if lanes == 16 { 12 } else { 6 }
+    match lanes {
+        32 => 32, // AMX
+        16 => 12,
+        _ => 6,
+    }
 }
 
 /// The tile's height for `rows` rows: the smallest that is compiled and has room for them; rows beyond are padding.
 pub(super) const fn height(rows: usize, lanes: usize) -> usize {
     match rows {
+        0..=16 if lanes == 32 => 16,
         0 | 1 => 1,
         2 => 2,
         3 | 4 => 4,
@@ -37,7 +42,7 @@ pub(super) const fn height(rows: usize, lanes: usize) -> usize {
 }
 
 /// The most rows of any tile.
-pub(super) const MAX_ROWS: usize = 12;
+pub(super) const MAX_ROWS: usize = 32;
 
 /// Panels that a tile of this height spans: one row alone needs the columns of several for enough sums.
 pub(super) const fn span(height: usize, lanes: usize) -> usize {
@@ -90,6 +95,36 @@ unsafe impl<S: Simd> Tile for S {
     unsafe fn mul_add(self, x: Self, sum: Self) -> Self {
         // SAFETY: as the trait's.
         unsafe { Simd::mul_add(self, x, sum) }
+    }
+}
+
+/// What computes tiles: [`Tile`]'s vectors, or AMX.
+///
+/// # Safety
+/// As for [`Simd`].
+pub(super) unsafe trait Micro {
+    /// Words in a vector, which decides the heights of tiles.
+    const LANES: usize;
+    /// As [`Operands::run`].
+    unsafe fn run<E: Element>(operands: &Operands<E>, height: usize, panels: usize);
+    /// Widens whole vectors.
+    unsafe fn widen<E: Element>(from: &[E], to: *mut f32);
+}
+
+// SAFETY: the same promise.
+unsafe impl<S: Tile> Micro for S {
+    const LANES: usize = S::LANES;
+    #[inline(always)]
+    unsafe fn run<E: Element>(operands: &Operands<E>, height: usize, panels: usize) {
+        // SAFETY: as the trait's.
+        unsafe { operands.run::<S>(height, panels) }
+    }
+    #[inline(always)]
+    unsafe fn widen<E: Element>(from: &[E], to: *mut f32) {
+        for at in (0..from.len()).step_by(S::LANES) {
+            // SAFETY: whole vectors, as the caller promises.
+            unsafe { S::widen(from.as_ptr().add(at)).store(to.add(at)) };
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! A kernel is written once over [`Simd`] and run by [`Isa::run`], which enters it through a function compiled for the chosen
 //! instruction set; everything in a kernel is `inline(always)` so that it is compiled there too.
 
+pub mod dot;
 pub mod math;
 pub mod portable;
 #[cfg(target_arch = "x86_64")]
