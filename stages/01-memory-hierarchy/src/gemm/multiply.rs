@@ -16,14 +16,13 @@
 //! stored, so neither blocks, groups, threads nor the rest of the batch change a bit of it.
 
 use super::panels::{NR, Panels};
-use super::plan::Plan;
-use super::tile::{K_BLOCK, MAX_ROWS, Micro, Operands, X_STRIDE, span};
+use super::plan::{Part, Plan};
+use super::tile::{AHEAD, K_BLOCK, MAX_ROWS, Micro, Operands, X_STRIDE, span};
 use crate::buffer::{Buffer, Plain};
 use crate::pool::Pool;
 use crate::simd::{Element, Isa, Kernel, Simd};
 use std::cell::RefCell;
 use std::mem::MaybeUninit;
-use std::ops::Range;
 
 /// Rows of `x`, `[rows, k]` with a stride.
 #[derive(Clone, Copy, Debug)]
@@ -116,8 +115,7 @@ impl<E: Element + Plain> Work<'_, E> {
                 plan: &plan,
                 packed,
                 work: &self,
-                strips: plan.strips_of(index),
-                panels: plan.panels_of(index),
+                part: plan.part(index),
             };
             pool.for_each_chunk(plan.tasks(), plan.chunk(), |range| {
                 range.for_each(|index| run(task(index)));
@@ -218,8 +216,7 @@ pub(super) struct Task<'a, E: Plain> {
     plan: &'a Plan,
     packed: &'a [f32],
     work: &'a Work<'a, E>,
-    strips: Range<usize>,
-    panels: Range<usize>,
+    part: Part,
 }
 
 /// One block of a panel, widened; or a tile of outputs that lies beyond the edge.
@@ -245,7 +242,7 @@ impl<E: Element + Plain> Task<'_, E> {
             let len = K_BLOCK.min(plan.k - k);
             // SAFETY: the caller's promise; blocks lie inside the panels.
             unsafe {
-                if self.strips.len() == 1 || size_of::<E>() == size_of::<f32>() {
+                if self.part.strips.len() == 1 || size_of::<E>() == size_of::<f32>() {
                     self.block_as_stored::<S>(k, len);
                 } else {
                     self.block_widened::<S>(k, len);
@@ -262,17 +259,18 @@ impl<E: Element + Plain> Task<'_, E> {
     #[inline(always)]
     unsafe fn block_as_stored<S: Micro>(&self, k: usize, len: usize) {
         let stride = self.plan.k * NR;
-        let across = match self.strips.len() {
-            1 => span(self.plan.height(self.strips.start), S::LANES),
+        let across = match self.part.strips.len() {
+            1 => span(self.plan.height(self.part.strips.start), S::LANES),
             _ => 1,
         };
-        let mut panel = self.panels.start;
-        while panel < self.panels.end {
-            let whole = (panel + across) * NR <= self.plan.n && panel + across <= self.panels.end;
+        let mut panel = self.part.panels.start;
+        while panel < self.part.panels.end {
+            let whole =
+                (panel + across) * NR <= self.plan.n && panel + across <= self.part.panels.end;
             let count = if whole { across } else { 1 };
             let w = &self.work.weight.from(panel)[k * NR..];
             debug_assert!(w.len() >= (count - 1) * stride + len * NR);
-            for strip in self.strips.clone() {
+            for strip in self.part.strips.clone() {
                 // SAFETY: `count` panels from here, `len` steps from `k` on, lie inside.
                 unsafe { self.tile::<S, E>(strip, panel, count, w.as_ptr(), stride, k, len) };
             }
@@ -284,12 +282,12 @@ impl<E: Element + Plain> Task<'_, E> {
     unsafe fn block_widened<S: Micro>(&self, k: usize, len: usize) {
         let mut wide = Block::<{ K_BLOCK * NR }>(MaybeUninit::uninit());
         let to: *mut f32 = wide.0.as_mut_ptr().cast();
-        for panel in self.panels.clone() {
+        for panel in self.part.panels.clone() {
             let from = &self.work.weight.from(panel)[k * NR..][..len * NR];
             debug_assert!(len <= K_BLOCK);
             // SAFETY: a panel's rows are whole vectors; the block has room for K_BLOCK of them.
             unsafe { S::widen(from, to) };
-            for strip in self.strips.clone() {
+            for strip in self.part.strips.clone() {
                 // SAFETY: the block was just filled.
                 unsafe { self.tile::<S, f32>(strip, panel, 1, to, 0, k, len) };
             }
@@ -317,7 +315,7 @@ impl<E: Element + Plain> Task<'_, E> {
             1 => &self.packed[k..],
             _ => &self.packed[plan.at(strip, k)..],
         };
-        debug_assert!(len == 0 || x.len() >= (height - 1) * X_STRIDE + len);
+        debug_assert!(x.len() >= (height - 1) * X_STRIDE + len);
         // SAFETY: `rows` by `cols` outputs from here lie inside, and are this task's own; `aside` has room for a whole tile.
         unsafe {
             let c = self.work.out.start.add(row * self.work.out.stride + col);
@@ -329,6 +327,7 @@ impl<E: Element + Plain> Task<'_, E> {
                 panel_stride,
                 k: len,
                 resume: k > 0,
+                ahead: AHEAD,
             };
             if rows == height && cols == count * NR {
                 return S::run(&operands, height, count);
@@ -363,8 +362,9 @@ impl<E: Element + Plain> Task<'_, E> {
     fn add_bias(&self) {
         let Some(bias) = self.work.bias else { return };
         let plan = self.plan;
-        let cols = self.panels.start * NR..plan.n.min(self.panels.end * NR);
-        let rows = self.strips.start * plan.tall..plan.rows.min(self.strips.end * plan.tall);
+        let cols = self.part.panels.start * NR..plan.n.min(self.part.panels.end * NR);
+        let rows =
+            self.part.strips.start * plan.tall..plan.rows.min(self.part.strips.end * plan.tall);
         for row in rows {
             // SAFETY: inside the output, and this task's own.
             let out = unsafe {

@@ -13,6 +13,12 @@ const GROUP_PANELS: usize = 8;
 /// Multiply-adds below which a second thread costs more than it brings.
 const SERIAL_WORK: usize = 128 * 1024;
 
+/// The part of a product that is one task.
+pub(super) struct Part {
+    pub strips: Range<usize>,
+    pub panels: Range<usize>,
+}
+
 /// How a product is cut up.
 pub(super) struct Plan {
     pub rows: usize,
@@ -85,21 +91,21 @@ impl Plan {
         if self.serial { self.tasks() } else { 1 }
     }
 
-    /// The strips of a task.
-    pub fn strips_of(&self, task: usize) -> Range<usize> {
-        let first = task % self.row_groups() * self.group_strips;
-        first..self.strips.min(first + self.group_strips)
-    }
-
-    /// The panels of a task.
-    pub fn panels_of(&self, task: usize) -> Range<usize> {
-        let first = task / self.row_groups() * self.group_panels;
-        first..self.n.div_ceil(NR).min(first + self.group_panels)
+    /// What a task computes. Tasks that follow one another share panels, which are then still in L3.
+    pub fn part(&self, task: usize) -> Part {
+        // ANCHOR: solve-part
+        let strip = task % self.row_groups() * self.group_strips;
+        let panel = task / self.row_groups() * self.group_panels;
+        Part {
+            strips: strip..self.strips.min(strip + self.group_strips),
+            panels: panel..self.n.div_ceil(NR).min(panel + self.group_panels),
+        }
+        // ANCHOR_END: solve-part
     }
 
     /// Elements of all packed rows.
     pub fn packed(&self) -> usize {
-        self.at(0, self.k.next_multiple_of(K_BLOCK))
+        self.at(0, self.k.max(1).next_multiple_of(K_BLOCK))
     }
 
     /// Where in the packed rows, `[k / K_BLOCK][row][X_STRIDE]`, the block lies that begins at `k` of the strip.

@@ -18,7 +18,7 @@ pub(super) const K_BLOCK: usize = 1024;
 pub(super) const X_STRIDE: usize = K_BLOCK + 16;
 
 /// Bytes by which the panel is asked for ahead of its use.
-const AHEAD: usize = 1024;
+pub(super) const AHEAD: usize = 1024;
 
 /// Rows of the tallest tile of an instruction set with vectors of this many lanes.
 pub(super) const fn tallest(lanes: usize) -> usize {
@@ -141,6 +141,8 @@ pub(super) struct Operands<E> {
     pub panel_stride: usize,
     pub k: usize,
     pub resume: bool,
+    /// Bytes by which the panel is asked for ahead of its use.
+    pub ahead: usize,
 }
 
 impl<E: Element> Operands<E> {
@@ -200,6 +202,12 @@ impl<E: Element> Operands<E> {
                 w[v] = self.w.add(column + at / NR * self.panel_stride + at % NR);
             }
             for _ in 0..self.k {
+                for v in 0..V {
+                    // A line is asked for once, by the vector that begins it.
+                    if v * S::LANES * size_of::<E>() % LINE == 0 {
+                        prefetch(w[v].wrapping_byte_add(self.ahead));
+                    }
+                }
                 step::<S, E, H, V>(&mut sums, x, &w);
                 x = x.add(1);
                 for v in 0..V {
@@ -222,15 +230,12 @@ unsafe fn step<S: Tile, E: Element, const H: usize, const V: usize>(
     x: *const f32,
     w: &[*const E; V],
 ) {
+    // ANCHOR: solve-register-tile
     // SAFETY: the caller's pointers are valid for an element of each of `H` rows and for `V` vectors.
     unsafe {
         let mut columns = [S::splat(0.0); V];
         for v in 0..V {
             columns[v] = S::widen(w[v]);
-            // A line is asked for once, by the vector that begins it.
-            if v * S::LANES * size_of::<E>() % LINE == 0 {
-                prefetch(w[v].wrapping_byte_add(AHEAD));
-            }
         }
         for h in 0..H {
             let row = S::splat(*x.add(h * X_STRIDE));
@@ -239,4 +244,5 @@ unsafe fn step<S: Tile, E: Element, const H: usize, const V: usize>(
             }
         }
     }
+    // ANCHOR_END: solve-register-tile
 }
