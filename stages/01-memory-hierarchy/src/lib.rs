@@ -2,8 +2,10 @@
 //!
 //! - [`simd`]: vectors of f32, and the choice of instruction set at run time.
 //! - [`gemm`]: matrix products, from three loops to what the CPU can do, and the packed form that the engine runs on.
+//! - [`conv`]: convolutions on those products, by im2col and by Winograd, and a network of them.
 //! - [`pool`]: workers pinned to cores, and a fork and join cheap enough for a decode step.
 
+pub mod conv;
 pub mod gemm;
 pub mod pool;
 pub mod simd;
