@@ -143,20 +143,19 @@ fn a_network_gives_the_same_logits_whatever_the_algorithm_and_the_batch() {
             .iter()
             .fold(1.0, |size: f64, logit| size.max(logit.abs()));
         for algorithm in [Algorithm::Im2col, Algorithm::Winograd] {
-            for pool in &*POOLS {
-                let mut cnn = Cnn::new(&weights, algorithm, 5, pool);
-                for isa in Isa::available() {
-                    // The batch of five last: whatever a larger one leaves in the buffers must not reach a smaller one.
-                    for batch in [5, 1, 0, 3, 5] {
-                        let logits = cnn.forward(pool, isa, &images[..batch * side * side]);
-                        assert_eq!(logits.len(), batch * classes);
-                        for (logit, expected) in logits.iter().zip(&expected) {
-                            let error = (f64::from(*logit) - expected).abs();
-                            assert!(
-                                error <= 1e-5 * size,
-                                "{algorithm:?} {isa:?}: {logit}, not {expected}"
-                            );
-                        }
+            let pool = &POOLS[0];
+            let mut cnn = Cnn::new(&weights, algorithm, 5, pool);
+            for isa in Isa::available() {
+                // The batch of five last: whatever a larger one leaves in the buffers must not reach a smaller one.
+                for batch in [5, 1, 0, 3, 5] {
+                    let logits = cnn.forward(pool, isa, &images[..batch * side * side]);
+                    assert_eq!(logits.len(), batch * classes);
+                    for (logit, expected) in logits.iter().zip(&expected) {
+                        let error = (f64::from(*logit) - expected).abs();
+                        assert!(
+                            error <= 1e-5 * size,
+                            "{algorithm:?} {isa:?}: {logit}, not {expected}"
+                        );
                     }
                 }
             }

@@ -10,12 +10,11 @@ use serde::Deserialize;
 
 use super::LoadError;
 use super::safetensors::{Entry, read_header};
-use super::source::{Bytes, Source};
+use super::source::{Bytes, SINGLE, Source};
 use super::tensor::{Dtype, Tensor};
 use crate::config::{Family, ModelConfig};
 use crate::matrix::Matrix;
 
-const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 
 /// The tensors of a checkpoint, in mapped files.
@@ -118,6 +117,23 @@ impl Weights {
         Ok(self.take(name, &[len])?.to_f32())
     }
 
+    /// Takes a tensor of any shape, widened.
+    ///
+    /// # Errors
+    /// As [`Weights::matrix`].
+    pub fn tensor(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>, LoadError> {
+        Ok(self.take(name, shape)?.to_f32())
+    }
+
+    /// Declares that a model without a config.json has all it wants.
+    ///
+    /// # Errors
+    /// Tensors are left.
+    pub fn finish_all(self) -> Result<(), LoadError> {
+        let extra = self.untaken();
+        self.refuse(extra)
+    }
+
     /// Declares that the model has all it wants.
     ///
     /// # Errors
@@ -127,14 +143,20 @@ impl Weights {
         if config.tied_embeddings {
             self.check_tied(config.family)?;
         }
-        let mut extra: Vec<&str> = self
-            .tensors
-            .iter()
-            .filter(|(_, stored)| !stored.taken)
-            .map(|(name, _)| &**name)
-            .collect();
+        let mut extra = self.untaken();
         extra
             .retain(|name| !self.tensors[*name].entry.range.is_empty() && !is_unused(name, config));
+        self.refuse(extra)
+    }
+
+    /// Names of the tensors that nobody has taken.
+    fn untaken(&self) -> Vec<&str> {
+        let left = self.tensors.iter().filter(|(_, stored)| !stored.taken);
+        left.map(|(name, _)| &**name).collect()
+    }
+
+    /// An error that names the first of these tensors, if there are any.
+    fn refuse(&self, mut extra: Vec<&str>) -> Result<(), LoadError> {
         extra.sort_unstable();
         if extra.is_empty() {
             return Ok(());
