@@ -51,7 +51,7 @@ impl Winograd {
             "F(2x2, 3x3) is not for {conv:?}"
         );
         conv.check_weights(filters, bias);
-        let mut positions = vec![Vec::with_capacity(conv.outputs * conv.inputs); 16];
+        let mut positions = vec![Vec::new(); 16];
         for filter in filters.as_chunks::<9>().0 {
             let tile = filter_tile(std::array::from_fn(|y| {
                 std::array::from_fn(|x| filter[3 * y + x])
