@@ -3,7 +3,8 @@
 mod common;
 
 use half::{bf16, f16};
-use memory_hierarchy::gemm::{NR, Panels, Rows, Zeroable, multiply};
+use memory_hierarchy::buffer::Plain;
+use memory_hierarchy::gemm::{NR, Panels, Rows, multiply};
 use memory_hierarchy::simd::Element;
 use memory_hierarchy::{Isa, Pool};
 use rand::RngExt;
@@ -52,7 +53,7 @@ struct Case<E> {
     bias: Option<Vec<f32>>,
 }
 
-impl<E: Element + Zeroable> Case<E> {
+impl<E: Element + Plain> Case<E> {
     fn new(rng: &mut StdRng, [rows, n, k]: [usize; 3], narrow: fn(f32) -> E) -> Self {
         let stride = k + rng.random_range(0..4);
         Self {
@@ -120,7 +121,7 @@ impl<E: Element + Zeroable> Case<E> {
     }
 }
 
-fn holds_on_every_shape<E: Element + Zeroable>(narrow: fn(f32) -> E) {
+fn holds_on_every_shape<E: Element + Plain>(narrow: fn(f32) -> E) {
     let mut rng = common::rng();
     for shape in SHAPES {
         let case = Case::new(&mut rng, shape, narrow);

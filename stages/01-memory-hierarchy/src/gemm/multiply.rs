@@ -13,9 +13,9 @@
 //! The invariant: an output is one sum over `k` in ascending order, then the bias. Blocks of `k` go on from the sum that the last one
 //! stored, so neither blocks, groups, threads nor the rest of the batch change a bit of it.
 
-use super::aligned::Aligned;
 use super::panels::{NR, Panels};
 use super::tile::{MAX_ROWS, Operands, height, span, tallest};
+use crate::buffer::{Buffer, Plain};
 use crate::pool::Pool;
 use crate::simd::{Element, Isa, Kernel, Simd};
 use std::cell::RefCell;
@@ -44,7 +44,7 @@ pub struct Rows<'a> {
 
 thread_local! {
     /// Packed rows of the calling thread's product. It grows to the largest that there was and stays.
-    static PACKED: RefCell<Aligned<f32>> = RefCell::new(Aligned::zeroed(0));
+    static PACKED: RefCell<Buffer<f32>> = RefCell::new(Buffer::zeroed(0));
 }
 
 /// `out[r, n] = sum_k x[r, k] * w[n, k] (+ bias[n])`; row `r` of `out` begins at `r * out_stride`. What lies between the rows of `out`
@@ -52,10 +52,36 @@ thread_local! {
 ///
 /// # Panics
 /// If a slice is too short for its shape, or rows of `out` overlap.
-pub fn multiply<E: Element + super::Zeroable>(
+pub fn multiply<E: Element + Plain>(
     pool: &Pool,
     isa: Isa,
     out: &mut [f32],
+    out_stride: usize,
+    x: Rows<'_>,
+    weight: &Panels<E>,
+    bias: Option<&[f32]>,
+) {
+    let n = weight.n();
+    if x.rows == 0 || n == 0 {
+        return;
+    }
+    assert!((x.rows - 1) * out_stride + n <= out.len(), "out is short");
+    assert!(x.rows == 1 || out_stride >= n, "rows of out overlap");
+    // SAFETY: all rows lie in `out`, which is this call's alone.
+    unsafe { multiply_to(pool, isa, out.as_mut_ptr(), out_stride, x, weight, bias) }
+}
+
+/// [`multiply`] for rows that lie between those of others: the heads of a tensor `[rows, heads, width]`, each on a thread of its own.
+///
+/// # Panics
+/// If `x` or `bias` is too short.
+///
+/// # Safety
+/// For each row, `out + row * out_stride` must be valid for writing `n` numbers that no other thread touches.
+pub unsafe fn multiply_to<E: Element + Plain>(
+    pool: &Pool,
+    isa: Isa,
+    out: *mut f32,
     out_stride: usize,
     x: Rows<'_>,
     weight: &Panels<E>,
@@ -66,12 +92,10 @@ pub fn multiply<E: Element + super::Zeroable>(
         return;
     }
     assert!((x.rows - 1) * x.stride + k <= x.values.len(), "x is short");
-    assert!((x.rows - 1) * out_stride + n <= out.len(), "out is short");
-    assert!(x.rows == 1 || out_stride >= n, "rows of out overlap");
     assert!(bias.is_none_or(|bias| bias.len() == n), "a bias an output");
     let plan = Plan::new(isa, x.rows, n, k, pool.threads());
     let out = Out {
-        start: out.as_mut_ptr(),
+        start: out,
         stride: out_stride,
     };
     let run = |packed: &[f32]| {
@@ -93,7 +117,7 @@ pub fn multiply<E: Element + super::Zeroable>(
     }
     PACKED.with_borrow_mut(|packed| {
         if packed.len() < plan.padded * k {
-            *packed = Aligned::zeroed(plan.padded * k);
+            *packed = Buffer::zeroed(plan.padded * k);
         }
         pack_rows(pool, &plan, &mut packed[..plan.padded * k], x);
         run(packed);
@@ -229,7 +253,7 @@ unsafe impl Send for Out {}
 unsafe impl Sync for Out {}
 
 /// Some strips of `x` times some panels of the weight, on one thread.
-struct Task<'a, E: super::Zeroable> {
+struct Task<'a, E: Plain> {
     plan: &'a Plan,
     packed: &'a [f32],
     weight: &'a Panels<E>,
@@ -243,7 +267,7 @@ struct Task<'a, E: super::Zeroable> {
 #[repr(align(64))]
 struct Block<const LEN: usize>(MaybeUninit<[f32; LEN]>);
 
-impl<E: Element + super::Zeroable> Kernel for Task<'_, E> {
+impl<E: Element + Plain> Kernel for Task<'_, E> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         let plan = self.plan;
@@ -267,7 +291,7 @@ impl<E: Element + super::Zeroable> Kernel for Task<'_, E> {
     }
 }
 
-impl<E: Element + super::Zeroable> Task<'_, E> {
+impl<E: Element + Plain> Task<'_, E> {
     #[inline(always)]
     unsafe fn block_as_stored<S: Simd>(&self, k: usize, len: usize) {
         let stride = self.plan.k * NR;

@@ -6,7 +6,7 @@
 //!
 //! The invariant: element `(row, col)` of the weight is at `(row / NR * k + col) * NR + row % NR`; what lies beyond row `n` is zero.
 
-use super::aligned::{Aligned, Zeroable};
+use crate::buffer::{Buffer, Plain};
 use crate::simd::Element;
 
 /// Columns of the product that lie together: two vectors of AVX-512, and a whole cache line even in 16-bit elements.
@@ -14,21 +14,21 @@ pub const NR: usize = 32;
 
 /// A packed weight.
 #[derive(Debug)]
-pub struct Panels<E: Zeroable> {
+pub struct Panels<E: Plain> {
     /// `[n / NR][k][NR]`
-    elements: Aligned<E>,
+    elements: Buffer<E>,
     n: usize,
     k: usize,
 }
 
-impl<E: Element + Zeroable> Panels<E> {
+impl<E: Element + Plain> Panels<E> {
     /// Packs a weight `[n, k]`, whose rows follow one another.
     ///
     /// # Panics
     /// If `weight` has another length than `n * k`.
     pub fn pack(weight: &[E], n: usize, k: usize) -> Self {
         assert_eq!(weight.len(), n * k, "a weight of {n} rows of {k}");
-        let mut elements = Aligned::zeroed(n.div_ceil(NR) * k * NR);
+        let mut elements = Buffer::zeroed(n.div_ceil(NR) * k * NR);
         for (panel, rows) in elements
             .chunks_exact_mut((k * NR).max(1))
             .zip(weight.chunks((k * NR).max(1)))
