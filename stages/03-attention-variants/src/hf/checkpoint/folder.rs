@@ -9,7 +9,6 @@ use crate::hf::quantised::Scheme;
 use crate::hf::{LoadError, Source};
 
 const CONFIG: &str = "config.json";
-const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 
 impl Source {

@@ -109,6 +109,23 @@ impl Weights {
         Ok(self.take(name, &[len])?.to_f32())
     }
 
+    /// Takes a tensor of any shape, widened.
+    ///
+    /// # Errors
+    /// As [`Weights::matrix`].
+    pub fn tensor(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>, LoadError> {
+        Ok(self.take(name, shape)?.to_f32())
+    }
+
+    /// Declares that a model without a config.json has all it wants.
+    ///
+    /// # Errors
+    /// Tensors are left.
+    pub fn finish_all(self) -> Result<(), LoadError> {
+        let extra = self.untaken();
+        self.refuse(extra)
+    }
+
     /// Declares that the model has all it wants.
     ///
     /// # Errors
@@ -124,12 +141,7 @@ impl Weights {
                 "{file}: {widened} quantised matrices are held in 16 bits or more, for their format or order has no blocks here"
             );
         }
-        let mut extra: Vec<&str> = self
-            .tensors
-            .iter()
-            .filter(|(_, stored)| !stored.taken)
-            .map(|(name, _)| &**name)
-            .collect();
+        let mut extra = self.untaken();
         extra.retain(|name| {
             let bytes = self.tensors[*name].bytes();
             let left_out = |scheme: &Scheme| scheme.leaves_out(name, bytes);
@@ -137,6 +149,17 @@ impl Weights {
                 || is_unused(name, config)
                 || self.scheme.as_ref().is_some_and(left_out))
         });
+        self.refuse(extra)
+    }
+
+    /// Names of the tensors that nobody has taken.
+    fn untaken(&self) -> Vec<&str> {
+        let left = self.tensors.iter().filter(|(_, stored)| !stored.taken);
+        left.map(|(name, _)| &**name).collect()
+    }
+
+    /// An error that names the first of these tensors, if there are any.
+    fn refuse(&self, mut extra: Vec<&str>) -> Result<(), LoadError> {
         extra.sort_unstable();
         if extra.is_empty() {
             return Ok(());
