@@ -233,19 +233,13 @@ impl Weights {
         shape: &[usize],
         dtype: &str,
     ) -> Result<Vec<u8>, LoadError> {
-        let stored = self.take_stored(name, shape)?;
-        if stored.entry.dtype != dtype {
-            return Err(stored.wrong_dtype());
-        }
+        let stored = self.take_stored(name, shape, |found| found == dtype)?;
         Ok(stored.bytes().to_vec())
     }
 
     /// Takes a tensor of 32-bit integers.
     pub(super) fn words(&mut self, name: &str, shape: &[usize]) -> Result<Vec<u32>, LoadError> {
-        let stored = self.take_stored(name, shape)?;
-        if stored.entry.dtype != "I32" {
-            return Err(stored.wrong_dtype());
-        }
+        let stored = self.take_stored(name, shape, |found| found == "I32")?;
         let words = stored.bytes().as_chunks().0.iter();
         Ok(words.map(|word| u32::from_le_bytes(*word)).collect())
     }
@@ -272,17 +266,23 @@ impl Weights {
     }
 
     fn take(&mut self, name: &str, shape: &[usize]) -> Result<Tensor, LoadError> {
-        let stored = self.take_stored(name, shape)?;
+        let loads = |found: &str| Dtype::from_name(found).is_some();
+        let stored = self.take_stored(name, shape, loads)?;
         Ok(Tensor {
-            dtype: Dtype::from_name(&stored.entry.dtype).ok_or_else(|| stored.wrong_dtype())?,
+            dtype: Dtype::from_name(&stored.entry.dtype).expect("only a type that loads is taken"),
             shape: shape.to_vec(),
             file: stored.shard.bytes.clone(),
             range: stored.entry.range.clone(),
         })
     }
 
-    /// Finds a tensor, checks its shape and marks it as taken.
-    fn take_stored(&mut self, name: &str, shape: &[usize]) -> Result<&Stored, LoadError> {
+    /// Finds a tensor and marks it as taken, if its shape is this and `accept` takes its type.
+    fn take_stored(
+        &mut self,
+        name: &str,
+        shape: &[usize],
+        accept: impl Fn(&str) -> bool,
+    ) -> Result<&Stored, LoadError> {
         let stored_name = self.stored_name(name).ok_or_else(|| self.missing(name))?;
         let stored = self
             .tensors
@@ -294,6 +294,13 @@ impl Weights {
                 name: stored.entry.name.clone(),
                 expected: shape.to_vec(),
                 found: stored.entry.shape.clone(),
+            });
+        }
+        if !accept(&stored.entry.dtype) {
+            return Err(LoadError::WrongDtype {
+                file: stored.shard.name.clone(),
+                name: stored.entry.name.clone(),
+                found: stored.entry.dtype.clone(),
             });
         }
         stored.taken = true;
@@ -331,14 +338,6 @@ impl Weights {
 }
 
 impl Stored {
-    fn wrong_dtype(&self) -> LoadError {
-        LoadError::WrongDtype {
-            file: self.shard.name.clone(),
-            name: self.entry.name.clone(),
-            found: self.entry.dtype.clone(),
-        }
-    }
-
     fn bytes(&self) -> &[u8] {
         &self.shard.bytes[self.entry.range.clone()]
     }
