@@ -3,9 +3,10 @@
 //! A kernel is written once over [`Simd`] and run by [`Isa::run`], which enters it through a function compiled for the chosen
 //! instruction set; everything in a kernel is `inline(always)` so that it is compiled there too.
 
-mod portable;
+pub mod pick;
+pub mod portable;
 #[cfg(target_arch = "x86_64")]
-mod x86;
+pub mod x86;
 
 use half::{bf16, f16};
 
@@ -14,7 +15,7 @@ use half::{bf16, f16};
 /// # Safety
 /// Every method may use instructions that only [`Isa::run`] has made sure of, and pointers must be valid for
 /// [`Simd::LANES`] elements.
-pub unsafe trait Simd: Copy {
+pub unsafe trait Simd: Copy + pick::Pick {
     /// Lanes in a vector.
     const LANES: usize;
     /// All lanes equal.
@@ -97,7 +98,8 @@ impl Isa {
         {
             let avx2 = is_x86_feature_detected!("avx2")
                 && is_x86_feature_detected!("fma")
-                && is_x86_feature_detected!("f16c");
+                && is_x86_feature_detected!("f16c")
+                && is_x86_feature_detected!("popcnt");
             if avx2 && is_x86_feature_detected!("avx512f") {
                 found.push(Self::Avx512);
             }

@@ -1,8 +1,9 @@
 //! Eight lanes in an array, which a compiler may or may not vectorise.
 use super::{Simd, bf16, f16};
 
-#[derive(Clone, Copy)]
-pub(super) struct Lanes([f32; 8]);
+/// Eight numbers.
+#[derive(Clone, Copy, Debug)]
+pub struct Lanes(pub [f32; 8]);
 
 // SAFETY: no special instruction is used; pointers are the caller's promise.
 unsafe impl Simd for Lanes {

@@ -2,23 +2,25 @@
 use super::{Kernel, Simd, bf16, f16};
 use std::arch::x86_64::*;
 
-#[target_feature(enable = "avx2,fma,f16c")]
+#[target_feature(enable = "avx2,fma,f16c,popcnt")]
 pub(super) unsafe fn run_avx2(kernel: impl Kernel) {
     // SAFETY: the features are this function's own.
     unsafe { kernel.run::<Avx2>() }
 }
 
-#[target_feature(enable = "avx512f,avx2,fma,f16c")]
+#[target_feature(enable = "avx512f,avx2,fma,f16c,popcnt")]
 pub(super) unsafe fn run_avx512(kernel: impl Kernel) {
     // SAFETY: the features are this function's own.
     unsafe { kernel.run::<Avx512>() }
 }
 
-#[derive(Clone, Copy)]
-struct Avx2(__m256);
+/// Eight numbers in a 256-bit register.
+#[derive(Clone, Copy, Debug)]
+pub struct Avx2(pub __m256);
 
-#[derive(Clone, Copy)]
-struct Avx512(__m512);
+/// Sixteen numbers in a 512-bit register.
+#[derive(Clone, Copy, Debug)]
+pub struct Avx512(pub __m512);
 
 /// The methods of [`Simd`] as one intrinsic each. `$wide` widens 16-bit lanes by shifting (bfloat16), `$half` by conversion.
 macro_rules! simd {
