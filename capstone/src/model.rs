@@ -4,15 +4,17 @@ use crate::embedded;
 use attention_variants::config::ModelConfig;
 use attention_variants::hf::{ChatTemplate, LoadError, Source, Tokenizer, Weights};
 use attention_variants::models::{LanguageModel, load};
-use attention_variants::ops::Cpu;
+use attention_variants::ops::{Cpu, Isa, Vectorised};
 use attention_variants::step::StepLimits;
+use memory_hierarchy::Pool;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Which model to load, and how much of the machine it may take.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ModelArgs {
-    /// A Hugging Face folder: config.json, *.safetensors, tokenizer.json. Without it, the embedded model is used.
-    #[arg(long, value_name = "DIR")]
+    /// A Hugging Face folder (config.json, *.safetensors, tokenizer.json) or a GGUF file. Without it, the embedded model is used.
+    #[arg(long, value_name = "PATH")]
     pub model: Option<PathBuf>,
     /// Longest sequence, prompt and answer together. Default: what the model was made for, as far as --kv-memory goes.
     #[arg(long, value_name = "TOKENS")]
@@ -49,7 +51,7 @@ pub struct Loaded {
 /// Why a model cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
-    /// The folder does not load.
+    /// The folder or file does not load.
     #[error(transparent)]
     Load(#[from] LoadError),
     /// An option makes no sense for this model.
@@ -64,43 +66,57 @@ pub enum ModelError {
 
 impl ModelArgs {
     /// Where the model comes from, and its name.
-    fn source(&self) -> (Source, String) {
-        match &self.model {
-            None => (embedded::SOURCE, embedded::NAME.to_owned()),
-            Some(folder) => {
-                let name = folder
-                    .file_name()
-                    .unwrap_or(folder.as_os_str())
-                    .to_string_lossy()
-                    .into_owned();
-                (Source::Dir(folder.clone()), name)
-            }
-        }
+    fn source(&self) -> Result<(Source, String), LoadError> {
+        let Some(path) = &self.model else {
+            return Ok((embedded::SOURCE, embedded::NAME.to_owned()));
+        };
+        let source = Source::at(path)?;
+        let name = match source {
+            Source::Gguf(_) => path.file_stem(),
+            _ => path.file_name(),
+        };
+        let name = name.unwrap_or(path.as_os_str()).to_string_lossy();
+        Ok((source, name.into_owned()))
     }
 
     /// Loads the model. `progress` is called with the bytes of all weights, and returns what is told of each part that is
     /// loaded.
     ///
     /// # Errors
-    /// A folder that does not load, or options that do not fit the model.
+    /// A folder or file that does not load, or options that do not fit the model.
     pub fn load<P>(&self, progress: impl FnOnce(u64) -> P) -> Result<Loaded, ModelError>
     where
         P: FnMut(u64) + Send + 'static,
     {
-        let (source, name) = self.source();
+        let (source, name) = self.source()?;
         let config = source.config()?;
         let limits = self.limits(&config)?;
         let tokenizer = source.tokenizer()?;
         let chat_template = source.chat_template()?;
         let weights: Weights = source.weights()?;
         let report = progress(weights.total_bytes());
-        let model = load(Cpu::default(), config, weights.on_progress(report), limits)?;
+        let model = load(self.device()?, config, weights.on_progress(report), limits)?;
         Ok(Loaded {
             name,
             model: Box::new(model),
             tokenizer,
             chat_template,
         })
+    }
+
+    /// The CPU, with as many threads as were asked for.
+    fn device(&self) -> Result<Cpu, ModelError> {
+        let pool = match self.threads {
+            None => Pool::global().clone(),
+            Some(0) => {
+                return Err(ModelError::Option {
+                    option: "--threads",
+                    message: "0 threads compute nothing; leave it out for one a core".to_owned(),
+                });
+            }
+            Some(threads) => Arc::new(Pool::new(threads)),
+        };
+        Ok(Cpu::new(Vectorised::new(Isa::detect(), pool)))
     }
 
     /// What the model must have room for.

@@ -78,20 +78,15 @@ pub(super) fn start(
     let app = App::new(served, limits, handle, PAGE, env!("CARGO_PKG_VERSION"));
     Ok(Started {
         app,
-        engine: spawn(engine, model.threads)?,
+        engine: spawn(engine)?,
     })
 }
 
-/// Runs the engine on one worker of a pool of its own: what it shares out goes to its neighbours without a hand-over.
-fn spawn(engine: Engine, threads: Option<usize>) -> Result<JoinHandle<()>, CliError> {
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(threads.unwrap_or(0))
-        .thread_name(|index| format!("worker-{index}"))
-        .build()
-        .map_err(|error| CliError::Other(format!("--threads: {error}")))?;
+/// Runs the engine on a thread of its own, which is the first of the pool that computes.
+fn spawn(engine: Engine) -> Result<JoinHandle<()>, CliError> {
     std::thread::Builder::new()
         .name("engine".to_owned())
-        .spawn(move || pool.install(|| engine.run()))
+        .spawn(move || engine.run())
         .map_err(CliError::io("starting the engine thread"))
 }
 

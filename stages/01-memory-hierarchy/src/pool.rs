@@ -101,9 +101,9 @@ impl Pool {
     }
 
     /// The pool of the process: a thread for each core that it may use.
-    pub fn global() -> &'static Self {
-        static GLOBAL: OnceLock<Pool> = OnceLock::new();
-        GLOBAL.get_or_init(|| Self::new(allowed_cores().len().max(1)))
+    pub fn global() -> &'static Arc<Self> {
+        static GLOBAL: OnceLock<Arc<Pool>> = OnceLock::new();
+        GLOBAL.get_or_init(|| Arc::new(Self::new(allowed_cores().len().max(1))))
     }
 
     /// Threads, the caller among them.

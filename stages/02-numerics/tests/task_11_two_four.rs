@@ -1,7 +1,9 @@
 //! Task 11: of every four weights two stay, with two bits each for their positions.
 
+mod common;
 mod sparse_common;
 
+use common::rng;
 use numerics::sparse::{FormatError, TwoFour, Weight, prune};
 use rand::RngExt;
 use sparse_common::*;

@@ -1,7 +1,9 @@
 //! Task 12: rows of numbers that are not zero, and their product with one row of `x` or several.
 
+mod common;
 mod sparse_common;
 
+use common::rng;
 use numerics::sparse::{Csr, FormatError, Weight};
 use sparse_common::*;
 

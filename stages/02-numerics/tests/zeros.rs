@@ -1,7 +1,9 @@
 //! Which weights stay, the formats that no task is about, and channels removed.
 
+mod common;
 mod sparse_common;
 
+use common::rng;
 use numerics::sparse::{Bitmap, Blocks, FormatError, Weight, prune, shrink};
 use rand::RngExt;
 use rand::rngs::StdRng;

@@ -1,8 +1,9 @@
 //! One layer's attention on the engine's CPU operations: what a decoded token costs over the context, by variant; and what the cache saves.
 
-use attention_variants::ops::{AttentionShape, Cpu, HostKv, HostTensor, Ops};
+use attention_variants::ops::{AttentionShape, Cpu, HostKv, HostTensor, KvType, Ops};
 use attention_variants::step::StepInputs;
 use benches::Bench;
+use std::time::Instant;
 
 const HEADS: usize = 32;
 const HEAD_DIM: usize = 64;
@@ -59,12 +60,70 @@ fn main() {
             b.iter(|| all.attend())
         });
     }
+    for (model, heads, kv_heads) in [("llama-3.2-1b", 32, 8), ("qwen2.5-0.5b", 14, 2)] {
+        let shape = grouped(heads, kv_heads);
+        for kv in [KvType::F32, KvType::F16, KvType::Int8] {
+            prefill_and_decode(&mut bench, model, &shape, kv);
+        }
+    }
     bench.finish();
 }
 
+/// One layer of a published model: a prompt of 512 as floating-point operations a ns (each row sees half of the prompt on average), and
+/// a token of each of 8 sequences at position 640 as bytes of the cache a ns.
+fn prefill_and_decode(bench: &mut Bench, model: &str, shape: &AttentionShape, kv: KvType) {
+    const PROMPT: usize = 512;
+    const CONTEXT: usize = 640;
+    const SEQUENCES: usize = 8;
+    let width = shape.kv_heads * (shape.key_dim + shape.value_dim);
+    let name = format!("{kv:?}").to_lowercase();
+    let mut prefill = Step::batch(shape, kv, 1, PROMPT, 0);
+    let pairs = PROMPT * (PROMPT + 1) / 2 * shape.heads;
+    let operations = 2 * pairs * (shape.key_dim + shape.value_dim);
+    rate(
+        bench,
+        &format!("prefill-{model}-{name}"),
+        "flop/ns",
+        operations,
+        || prefill.attend(),
+    );
+    let mut decode = Step::batch(shape, kv, SEQUENCES, CONTEXT, CONTEXT - 1);
+    let bytes = SEQUENCES * CONTEXT * kv.bytes(width);
+    rate(
+        bench,
+        &format!("decode-{model}-{name}"),
+        "byte/ns",
+        bytes,
+        || decode.attend(),
+    );
+}
+
+/// Measures how much of `amount` a call does in a ns, 20 times over some 10 ms each.
+fn rate(bench: &mut Bench, series: &str, unit: &str, amount: usize, mut call: impl FnMut() -> f32) {
+    let mut time = |calls: u32| {
+        let start = Instant::now();
+        for _ in 0..calls {
+            std::hint::black_box(call());
+        }
+        start.elapsed().as_nanos() as f64
+    };
+    time(2);
+    let calls = (1e7 / time(1)).ceil() as u32;
+    let rates: Vec<f64> = (0..20)
+        .map(|_| f64::from(calls) * amount as f64 / time(calls))
+        .collect();
+    let best = rates.iter().copied().fold(0.0, f64::max);
+    println!("{series:<40} {best:8.2} {unit} at best");
+    bench.push(series, unit, rates);
+}
+
 fn shape(kv_heads: usize) -> AttentionShape {
+    grouped(HEADS, kv_heads)
+}
+
+fn grouped(heads: usize, kv_heads: usize) -> AttentionShape {
     AttentionShape {
-        heads: HEADS,
+        heads,
         kv_heads,
         key_dim: HEAD_DIM,
         value_dim: HEAD_DIM,
@@ -95,7 +154,7 @@ fn cached(shape: &AttentionShape) -> (usize, usize) {
     }
 }
 
-/// A step of one sequence whose tokens `first..context` are new.
+/// A step of some sequences whose tokens `first..context` are new.
 struct Step {
     cpu: Cpu,
     kv: HostKv,
@@ -106,21 +165,40 @@ struct Step {
 
 impl Step {
     fn new(shape: &AttentionShape, context: usize, first: usize) -> Self {
+        Self::batch(shape, KvType::F32, 1, context, first)
+    }
+
+    fn batch(
+        shape: &AttentionShape,
+        kv: KvType,
+        sequences: usize,
+        context: usize,
+        first: usize,
+    ) -> Self {
         let (key_width, value_width) = cached(shape);
-        let mut cpu = Cpu::default();
+        let mut cpu = Cpu::default().with_kv(kv);
         let blocks = context.div_ceil(BLOCK);
-        let mut kv = cpu.kv(blocks, BLOCK, key_width, value_width);
-        fill(&mut kv.keys, 1);
-        fill(&mut kv.values, 2);
+        let mut kv = cpu.kv(sequences * blocks, BLOCK, key_width, value_width);
+        let (mut key, mut value) = (vec![0.0; key_width], vec![0.0; value_width]);
+        for slot in 0..kv.slots {
+            fill(&mut key, 2 * slot as u32 + 1);
+            fill(&mut value, 2 * slot as u32 + 2);
+            kv.store(slot, &key, &value);
+        }
         // Pages lie backwards, so that nothing is contiguous by chance.
-        let table: Vec<u32> = (0..blocks as u32).rev().collect();
-        let positions: Vec<u32> = (first as u32..context as u32).collect();
+        let table: Vec<u32> = (0..(sequences * blocks) as u32).rev().collect();
+        let positions: Vec<u32> = (0..sequences)
+            .flat_map(|_| first as u32..context as u32)
+            .collect();
         let new = positions.len();
+        let starts: Vec<u32> = (0..=sequences)
+            .map(|sequence| (sequence * (context - first)) as u32)
+            .collect();
         cpu.begin(&StepInputs {
             tokens: &positions,
             positions: &positions,
             slots: &positions,
-            query_starts: &[0, new as u32],
+            query_starts: &starts,
             block_tables: &table,
             blocks_per_sequence: blocks,
             block_copies: &[],

@@ -72,6 +72,16 @@ pub enum Attention {
     Latent(Latent),
 }
 
+impl Attention {
+    /// Width of the part of a head that RoPE turns.
+    pub fn rotated_width(&self) -> usize {
+        match self {
+            Attention::Grouped(shape) => shape.head_dim,
+            Attention::Latent(shape) => shape.rope_dim,
+        }
+    }
+}
+
 /// Grouped-query attention (Ainslie et al., 2023); `kv_heads == heads` is MHA, `1` is MQA.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Grouped {
@@ -198,6 +208,11 @@ pub enum RopeScaling {
         high_freq_factor: f32,
         /// Context the model was first trained on.
         original_max_positions: usize,
+    },
+    /// Each pair's frequency divided by a factor of its own, as GGUF has Llama 3.1's rule.
+    Table {
+        /// One a pair.
+        factors: Vec<f32>,
     },
     /// YaRN (Peng et al., 2023).
     Yarn {

@@ -18,6 +18,23 @@ pub enum Elements {
     Q4(Q4),
 }
 
+impl Elements {
+    /// The elements, widened.
+    pub fn to_f32(&self) -> Vec<f32> {
+        match self {
+            Elements::F32(values) => values.clone(),
+            Elements::F16(values) => values.iter().map(|value| value.to_f32()).collect(),
+            Elements::Bf16(values) => values.iter().map(|value| value.to_f32()).collect(),
+            Elements::Q8(blocks) => (0..blocks.scales.len())
+                .flat_map(|index| blocks.block(index))
+                .collect(),
+            Elements::Q4(blocks) => (0..blocks.scales.len())
+                .flat_map(|index| blocks.block(index))
+                .collect(),
+        }
+    }
+}
+
 /// A row-major `[rows, cols]` matrix. A linear layer's weight is `[out_features, in_features]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Matrix {
@@ -115,17 +132,7 @@ impl Matrix {
 
     /// The elements, widened.
     pub fn to_f32(&self) -> Vec<f32> {
-        match &self.elements {
-            Elements::F32(values) => values.clone(),
-            Elements::F16(values) => values.iter().map(|value| value.to_f32()).collect(),
-            Elements::Bf16(values) => values.iter().map(|value| value.to_f32()).collect(),
-            Elements::Q8(blocks) => (0..blocks.scales.len())
-                .flat_map(|index| blocks.block(index))
-                .collect(),
-            Elements::Q4(blocks) => (0..blocks.scales.len())
-                .flat_map(|index| blocks.block(index))
-                .collect(),
-        }
+        self.elements.to_f32()
     }
 
     /// Element `(row, col)`, widened.

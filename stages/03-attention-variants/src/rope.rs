@@ -14,6 +14,7 @@ pub fn inverse_frequencies(rope: &Rope, dim: usize) -> Vec<f64> {
             let plain = theta.powf(-2.0 * pair as f64 / dim as f64);
             match rope.scaling {
                 RopeScaling::Plain => plain,
+                RopeScaling::Table { ref factors } => plain / f64::from(factors[pair]),
                 RopeScaling::Linear { factor } => plain / f64::from(factor),
                 RopeScaling::Llama3 {
                     factor,

@@ -40,8 +40,8 @@ fn paged_attention_is_attention() {
         let mut kv = cpu.kv(table.len(), block, width, width);
         for position in 0..len {
             let slot = table[position / block] as usize * block + position % block;
-            kv.keys[slot * width..][..width].copy_from_slice(&k[position * width..][..width]);
-            kv.values[slot * width..][..width].copy_from_slice(&v[position * width..][..width]);
+            let row = position * width..(position + 1) * width;
+            kv.store(slot, &k[row.clone()], &v[row]);
         }
         let positions: Vec<u32> = (0..len as u32).collect();
         cpu.begin(&StepInputs {
@@ -79,9 +79,14 @@ fn what_is_not_a_number_is_not_hidden() {
     for poisoned in [0..16, 16..32, 39..40] {
         let mut cpu = Cpu::default();
         let mut kv = cpu.kv(len / 4, 4, dim, dim);
-        kv.keys.copy_from_slice(&values(rng, len * dim));
-        kv.values.copy_from_slice(&values(rng, len * dim));
-        kv.keys[poisoned.start * dim..poisoned.end * dim].fill(f32::NAN);
+        for slot in 0..len {
+            let key = if poisoned.contains(&slot) {
+                vec![f32::NAN; dim]
+            } else {
+                values(rng, dim)
+            };
+            kv.store(slot, &key, &values(rng, dim));
+        }
         let table: Vec<u32> = (0..len as u32 / 4).collect();
         cpu.begin(&StepInputs {
             tokens: &positions,

@@ -3,7 +3,9 @@
 mod support;
 
 use attention_variants::config::{Rope, RopeScaling};
-use attention_variants::ops::{AttentionShape, Cpu, HeadRotation, HostTensor, Ops, Reference};
+use attention_variants::ops::{
+    AttentionShape, Cpu, HeadRotation, HostKv, HostTensor, Ops, Reference,
+};
 use attention_variants::rope::RopeTable;
 use attention_variants::step::StepInputs;
 use rand::RngExt;
@@ -72,6 +74,22 @@ impl Batch {
     }
 }
 
+/// Writes every slot of a cache, keys `[slots, key_width]` and values likewise.
+fn fill(kv: &mut HostKv, keys: &[f32], values: &[f32]) {
+    for slot in 0..kv.slots {
+        let row = |data: &[f32], width: usize| data[slot * width..][..width].to_vec();
+        kv.store(slot, &row(keys, kv.key_width), &row(values, kv.value_width));
+    }
+}
+
+fn key(kv: &HostKv, slot: usize) -> Vec<f32> {
+    (0..kv.key_width).map(|i| kv.key(slot, i)).collect()
+}
+
+fn value(kv: &HostKv, slot: usize) -> Vec<f32> {
+    (0..kv.value_width).map(|i| kv.value(slot, i)).collect()
+}
+
 #[test]
 fn attend_equals_the_reference() {
     let rng = &mut rng();
@@ -115,7 +133,7 @@ fn attend_equals_the_reference() {
                     kv_heads * key_dim,
                     kv_heads * value_dim,
                 );
-                (kv.keys, kv.values) = (keys, cached_values);
+                fill(&mut kv, &keys, &cached_values);
                 let want = run(&mut |out| reference.attend(out, &q, &kv, &shape));
                 for (isa, mut cpu) in cpus() {
                     cpu.begin(&batch.inputs());
@@ -149,7 +167,7 @@ fn attend_does_not_depend_on_the_chunking() {
     let slots = whole.blocks * BLOCK;
     for (isa, mut cpu) in cpus() {
         let mut kv = cpu.kv(whole.blocks, BLOCK, 48, 48);
-        (kv.keys, kv.values) = (values(rng, slots * 48), values(rng, slots * 48));
+        fill(&mut kv, &values(rng, slots * 48), &values(rng, slots * 48));
         let mut together = room(53, 96);
         cpu.begin(&whole.inputs());
         cpu.attend(&mut together, &tensor(96, &q), &kv, &shape);
@@ -234,20 +252,15 @@ fn rotate_store_writes_each_slot() {
         }
         let slot = batch.slots[t] as usize;
         assert_close(
-            &kv.keys[slot * dim..][..dim],
+            &key(&kv, slot),
             &turned(&row[heads * dim..][..dim]),
             TOLERANCE,
             "key",
         );
-        assert_eq!(
-            &kv.values[slot * dim..][..dim],
-            &row[(heads + kv_heads) * dim..]
-        );
+        assert_eq!(value(&kv, slot), &row[(heads + kv_heads) * dim..]);
     }
-    let written = kv
-        .keys
-        .chunks_exact(dim)
-        .filter(|slot| !slot[0].is_nan())
+    let written = (0..kv.slots)
+        .filter(|slot| !key(&kv, *slot)[0].is_nan())
         .count();
     assert_eq!(written, batch.tokens.len());
 }
@@ -258,8 +271,8 @@ fn copy_blocks_copies_whole_blocks() {
     let rng = &mut rng();
     let mut cpu = Cpu::default();
     let mut kv = cpu.kv(4, BLOCK, 3, 2);
-    (kv.keys, kv.values) = (values(rng, 4 * BLOCK * 3), values(rng, 4 * BLOCK * 2));
-    let (keys, cached_values) = (kv.keys.clone(), kv.values.clone());
+    let (keys, cached_values) = (values(rng, 4 * BLOCK * 3), values(rng, 4 * BLOCK * 2));
+    fill(&mut kv, &keys, &cached_values);
     let batch = Batch::random(rng, &[]);
     cpu.begin(&StepInputs {
         block_copies: &[(1, 3), (0, 2)],
@@ -267,10 +280,10 @@ fn copy_blocks_copies_whole_blocks() {
     });
     cpu.copy_blocks(&mut kv);
     for (block, from) in [(0, 0), (1, 1), (2, 0), (3, 1)] {
-        assert_eq!(kv.keys[block * 15..][..15], keys[from * 15..][..15]);
-        assert_eq!(
-            kv.values[block * 10..][..10],
-            cached_values[from * 10..][..10]
-        );
+        for slot in 0..BLOCK {
+            let (slot, from) = (block * BLOCK + slot, from * BLOCK + slot);
+            assert_eq!(key(&kv, slot), keys[from * 3..][..3]);
+            assert_eq!(value(&kv, slot), cached_values[from * 2..][..2]);
+        }
     }
 }

@@ -1,7 +1,8 @@
 //! Every family against `transformers`: logits of a prompt and 32 greedy tokens, computed in one prefill, in chunks, and token by
 //! token through a paged cache whose blocks are scattered.
 //!
-//! The fixtures are made by fixtures/make_fixtures.py; what is expected was computed in double precision.
+//! The fixtures are made by fixtures/make_fixtures.py; what is expected was computed in double precision. gguf/make_gguf.py has
+//! made GGUF files of some of them, which must compute the same.
 
 mod support;
 
@@ -9,6 +10,7 @@ use attention_variants::hf::Source;
 use attention_variants::models::{LanguageModel, load};
 use attention_variants::ops::{Cpu, Isa, Ops, Reference, Vectorised};
 use attention_variants::step::{StepInputs, StepLimits};
+use memory_hierarchy::Pool;
 use safetensors::SafeTensors;
 use std::path::{Path, PathBuf};
 use support::assert_close;
@@ -52,8 +54,8 @@ fn expected(folder: &Path) -> Expected {
     }
 }
 
-fn model<O: Ops>(folder: &Path, ops: O) -> Box<dyn LanguageModel> {
-    let source = Source::Dir(folder.to_owned());
+fn model<O: Ops>(path: &Path, ops: O) -> Box<dyn LanguageModel> {
+    let source = Source::at(path).unwrap_or_else(|error| panic!("{error}"));
     let config = source.config().unwrap_or_else(|error| panic!("{error}"));
     let limits = StepLimits {
         tokens: 40,
@@ -139,15 +141,31 @@ fn check(name: &str) {
     let folder = fixtures().join(name);
     let want = expected(&folder);
     assert_eq!(want.greedy.len(), 32);
+    hold_to(&folder, &want);
+    // Some have the same weights as a GGUF file too.
+    let gguf = as_gguf(&folder);
+    if gguf.exists() {
+        hold_to(&gguf, &want);
+    }
+}
+
+/// The GGUF file of a folder, where it has one.
+fn as_gguf(folder: &Path) -> PathBuf {
+    let name = folder.file_name().expect("a folder").to_string_lossy();
+    folder.with_file_name(format!("../gguf/{name}.gguf"))
+}
+
+fn hold_to(path: &Path, want: &Expected) {
+    let name = path.display();
     for chunk in [want.prompt.len(), 1, 4] {
-        Paged::new(model(&folder, Reference::default())).hold_to(
-            &want,
-            chunk,
-            &format!("{name} on the reference"),
-        );
+        let reference = Paged::new(model(path, Reference::default()));
+        reference.hold_to(want, chunk, &format!("{name} on the reference"));
         for isa in Isa::available() {
-            let cpu = Cpu::new(Vectorised::new(isa));
-            Paged::new(model(&folder, cpu)).hold_to(&want, chunk, &format!("{name} on {isa:?}"));
+            let cpu = Paged::new(model(
+                path,
+                Cpu::new(Vectorised::new(isa, Pool::global().clone())),
+            ));
+            cpu.hold_to(want, chunk, &format!("{name} on {isa:?}"));
         }
     }
 }
@@ -165,6 +183,8 @@ macro_rules! families {
                 let name = entry.file_name().into_string().expect("a plain name");
                 assert!(!entry.path().is_dir() || listed.contains(&name.as_str()), "{name} is not checked");
             }
+            let gguf = ["llama3", "llama-biases", "qwen2", "qwen3", "qwen3-yarn"];
+            assert!(gguf.iter().all(|name| listed.contains(name) && as_gguf(&fixtures().join(name)).exists()));
         }
     };
 }

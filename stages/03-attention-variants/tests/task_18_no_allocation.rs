@@ -2,11 +2,13 @@
 
 use attention_variants::hf::Source;
 use attention_variants::models::{LanguageModel, load};
-use attention_variants::ops::Cpu;
+use attention_variants::ops::{Cpu, Isa, Vectorised};
 use attention_variants::step::{StepInputs, StepLimits};
+use memory_hierarchy::Pool;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::path::Path;
+use std::sync::Arc;
 
 /// The system's allocator, counting what each thread asks of it.
 struct Counting;
@@ -58,11 +60,7 @@ fn step(model: &mut dyn LanguageModel, position: u32) {
 
 #[test]
 fn steps_allocate_nothing() {
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(1)
-        .build()
-        .expect("a pool of one thread");
-    pool.install(|| {
+    {
         for name in ["gpt2", "llama3", "qwen3-moe", "deepseek-v3"] {
             let root = std::env::var("CARGO_MANIFEST_DIR")
                 .expect("cargo and nextest say where the crate lies");
@@ -76,8 +74,9 @@ fn steps_allocate_nothing() {
             };
             let config = source.config().expect("a configuration");
             let weights = source.weights().expect("weights");
-            let mut model =
-                load(Cpu::default(), config, weights, limits).expect("the fixture loads");
+            // One thread: allocations are counted by thread.
+            let cpu = Cpu::new(Vectorised::new(Isa::detect(), Arc::new(Pool::new(1))));
+            let mut model = load(cpu, config, weights, limits).expect("the fixture loads");
             // The cache is poisoned, so what is seen must be written first.
             (0..12).for_each(|position| step(&mut model, position));
             let before = ALLOCATIONS.get();
@@ -85,5 +84,5 @@ fn steps_allocate_nothing() {
             (12..18).for_each(|position| step(&mut model, position));
             assert_eq!(ALLOCATIONS.get() - before, 0, "{name}");
         }
-    });
+    }
 }

@@ -3,6 +3,7 @@
 //! A kernel is written once over [`Simd`] and run by [`Isa::run`], which enters it through a function compiled for the chosen
 //! instruction set; everything in a kernel is `inline(always)` so that it is compiled there too.
 
+pub mod math;
 pub mod pick;
 pub mod portable;
 #[cfg(target_arch = "x86_64")]
@@ -15,6 +16,7 @@ use half::{bf16, f16};
 /// # Safety
 /// Every method may use instructions that only [`Isa::run`] has made sure of, and pointers must be valid for
 /// [`Simd::LANES`] elements.
+#[allow(clippy::missing_safety_doc)] // the trait says it for all
 pub unsafe trait Simd: Copy + pick::Pick {
     /// Lanes in a vector.
     const LANES: usize;
@@ -34,10 +36,26 @@ pub unsafe trait Simd: Copy + pick::Pick {
     unsafe fn mul(self, b: Self) -> Self;
     /// The sum of the lanes.
     unsafe fn sum(self) -> f32;
+    /// `self + b`.
+    unsafe fn add(self, b: Self) -> Self;
+    /// `self / b`.
+    unsafe fn div(self, b: Self) -> Self;
+    /// The larger of each pair; where `self` is not a number, that.
+    unsafe fn max(self, b: Self) -> Self;
+    /// The smaller of each pair; where `self` is not a number, that.
+    unsafe fn min(self, b: Self) -> Self;
+    /// To the nearest whole number, ties to even.
+    unsafe fn round(self) -> Self;
+    /// `self * 2^n` rounded once, for whole numbers `n` of at most 252 in size and `self` between 1/2 and 2.
+    unsafe fn scale_by_power(self, n: Self) -> Self;
+    /// The largest lane; what is not a number is passed over.
+    unsafe fn largest(self) -> f32;
+    /// Reads signed bytes, widened.
+    unsafe fn load_i8(from: *const i8) -> Self;
 }
 
 /// A weight's element type.
-pub trait Element: Copy + Send + Sync {
+pub trait Element: Copy + Send + Sync + Into<f32> {
     /// Zero, to pad with.
     const ZERO: Self;
     /// Reads lanes, widened.
@@ -62,6 +80,7 @@ macro_rules! element {
 element!(f32, 0.0, load);
 element!(bf16, bf16::ZERO, load_bf16);
 element!(f16, f16::ZERO, load_f16);
+element!(i8, 0, load_i8);
 
 /// A computation that runs on any instruction set.
 pub trait Kernel {
@@ -109,6 +128,17 @@ impl Isa {
         }
         found.push(Self::Portable);
         found
+    }
+
+    /// Lanes of its vectors.
+    pub fn lanes(self) -> usize {
+        match self {
+            Self::Portable => portable::Lanes::LANES,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => x86::Avx2::LANES,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => x86::Avx512::LANES,
+        }
     }
 
     /// Runs a kernel on this instruction set.

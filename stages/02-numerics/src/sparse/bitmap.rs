@@ -144,7 +144,7 @@ impl Weight for Bitmap {
                 }
             }
             // SAFETY: `Isa::run` chose S.
-            *out = unsafe { sums[0].sum() + sums[1].sum() };
+            *out = unsafe { sums[0].add(sums[1]).sum() };
         }
     }
 

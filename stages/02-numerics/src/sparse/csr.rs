@@ -140,9 +140,7 @@ impl Weight for Csr {
                     }
                 }
                 let [a, b, c, d] = sums;
-                let one = S::splat(1.0);
-                one.mul_add(one.mul_add(a, b), one.mul_add(c, d))
-                    .store(out.as_mut_ptr());
+                a.add(b).add(c.add(d)).store(out.as_mut_ptr());
             }
         }
     }

@@ -3,18 +3,8 @@
 
 use memory_hierarchy::{Isa, Pool};
 use numerics::sparse::{Weight, multiply};
+use rand::RngExt;
 use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
-
-/// Seeds from TEST_SEED, or anew; prints the seed so that a failure can be run again.
-pub fn rng() -> StdRng {
-    let given = std::env::var("TEST_SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok());
-    let seed = given.unwrap_or_else(rand::random::<u64>);
-    println!("seed {seed}");
-    StdRng::seed_from_u64(seed)
-}
 
 /// Numbers within -1 to 1, none of them zero.
 pub fn numbers(rng: &mut StdRng, len: usize) -> Vec<f32> {

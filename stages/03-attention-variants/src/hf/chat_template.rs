@@ -60,6 +60,9 @@ impl Source {
     /// # Errors
     /// A file cannot be read or is not JSON; a field is of the wrong type; the template does not compile.
     pub fn chat_template(&self) -> Result<Option<ChatTemplate>, LoadError> {
+        if let Source::Gguf(gguf) = self {
+            return gguf.chat_template();
+        }
         let file = self.name_of(TOKENIZER_CONFIG);
         let config = match self.open(TOKENIZER_CONFIG)? {
             Some(bytes) => parse_json(&file, &bytes)?,
@@ -91,14 +94,23 @@ impl Source {
                 tokens.entry(name).or_insert(token);
             }
         }
-        Ok(Some(ChatTemplate {
-            environment: compile(&file, templates)?,
-            tokens,
-        }))
+        ChatTemplate::new(&file, templates, tokens).map(Some)
     }
 }
 
 impl ChatTemplate {
+    /// Compiles templates by name, one of them `default`, that may print `tokens`.
+    pub(super) fn new(
+        file: &str,
+        templates: BTreeMap<String, String>,
+        tokens: Map<String, Value>,
+    ) -> Result<Self, LoadError> {
+        Ok(Self {
+            environment: compile(file, templates)?,
+            tokens,
+        })
+    }
+
     /// The prompt for a conversation. `messages` are objects with `role` and `content` and whatever else the template knows;
     /// `add_generation_prompt` opens the assistant's turn; `extra` holds further variables, such as `tools`.
     ///

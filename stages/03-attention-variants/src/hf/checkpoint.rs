@@ -9,7 +9,8 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use super::LoadError;
-use super::safetensors::{Entry, read_header};
+pub(super) use super::safetensors::Entry;
+use super::safetensors::read_header;
 use super::source::{Bytes, Source};
 use super::tensor::{Dtype, Tensor};
 use crate::config::{Family, ModelConfig};
@@ -36,7 +37,7 @@ struct Stored {
     taken: bool,
 }
 
-/// One safetensors file.
+/// One safetensors or GGUF file.
 struct Shard {
     name: String,
     bytes: Arc<Bytes>,
@@ -49,6 +50,9 @@ impl Source {
     /// # Errors
     /// A file that is missing, truncated or malformed; an index that does not agree with its shards.
     pub fn weights(&self) -> Result<Weights, LoadError> {
+        if let Source::Gguf(gguf) = self {
+            return gguf.weights();
+        }
         if let Some(bytes) = self.open(SINGLE)? {
             let mut weights = Weights {
                 file: self.name_of(SINGLE),
@@ -83,6 +87,21 @@ impl Source {
 }
 
 impl Weights {
+    /// The tensors of one file, `entries` within `bytes`.
+    pub(super) fn of_file(
+        file: String,
+        bytes: Arc<Bytes>,
+        entries: impl IntoIterator<Item = Entry>,
+    ) -> Result<Self, LoadError> {
+        let mut weights = Self {
+            file: file.clone(),
+            tensors: HashMap::new(),
+            progress: None,
+        };
+        weights.add_entries(Arc::new(Shard { name: file, bytes }), entries)?;
+        Ok(weights)
+    }
+
     /// Bytes of all tensors, for a progress bar.
     pub fn total_bytes(&self) -> u64 {
         self.tensors
@@ -149,10 +168,15 @@ impl Weights {
 
     fn add_shard(&mut self, name: String, bytes: Bytes) -> Result<(), LoadError> {
         let entries = read_header(&name, &bytes)?;
-        let shard = Arc::new(Shard {
-            name,
-            bytes: Arc::new(bytes),
-        });
+        let bytes = Arc::new(bytes);
+        self.add_entries(Arc::new(Shard { name, bytes }), entries)
+    }
+
+    fn add_entries(
+        &mut self,
+        shard: Arc<Shard>,
+        entries: impl IntoIterator<Item = Entry>,
+    ) -> Result<(), LoadError> {
         for entry in entries {
             if let Some(other) = self.tensors.get(&entry.name) {
                 let problem = format!(

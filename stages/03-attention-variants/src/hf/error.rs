@@ -121,7 +121,8 @@ pub enum LoadError {
     },
     /// A tensor's elements are of a type that does not load.
     #[error(
-        "{file}: tensor `{name}` is stored as {found}, but only F32, F16 and BF16 load; convert the checkpoint"
+        "{file}: tensor `{name}` is stored as {found}, which does not load; convert the checkpoint to one of F32, F16 and BF16, \
+         or GGUF's Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K and Q6_K"
     )]
     WrongDtype {
         /// The file.
@@ -131,7 +132,7 @@ pub enum LoadError {
         /// The type in the file.
         found: String,
     },
-    /// A safetensors file ends before its content does.
+    /// A safetensors or GGUF file ends before its content does.
     #[error(
         "{file}: ends after {found} bytes, but {what} needs {expected}; download the file again"
     )]
@@ -151,6 +152,14 @@ pub enum LoadError {
         /// The file.
         file: String,
         /// The rule and the tensor that breaks it.
+        problem: String,
+    },
+    /// A GGUF file breaks the rules of its format.
+    #[error("{file}: not a valid GGUF file: {problem}; download or convert it again")]
+    BadGguf {
+        /// The file.
+        file: String,
+        /// The rule, and the field or tensor that breaks it.
         problem: String,
     },
     /// The index of a sharded checkpoint and its shards disagree.
@@ -190,4 +199,18 @@ pub enum LoadError {
         /// The template engine's words, with the line.
         message: String,
     },
+}
+
+impl LoadError {
+    /// The same error about a field that this file calls otherwise.
+    pub(super) fn renamed(mut self, name: impl FnOnce(&str) -> String) -> Self {
+        if let Self::MissingField { field, .. }
+        | Self::WrongType { field, .. }
+        | Self::BadValue { field, .. }
+        | Self::Unsupported { field, .. } = &mut self
+        {
+            *field = name(field);
+        }
+        self
+    }
 }

@@ -35,11 +35,21 @@ impl<'a> Fields<'a> {
             expected: "an object",
             found: shorten(value),
         })?;
-        Ok(Self {
+        Ok(Self::over(file, object))
+    }
+
+    /// The fields of an object that is the top level of a file.
+    pub fn over(file: &'a str, object: &'a Map<String, Value>) -> Self {
+        Self {
             file,
             path: "",
             object,
-        })
+        }
+    }
+
+    /// The name of the file.
+    pub fn file(&self) -> &'a str {
+        self.file
     }
 
     /// A field's value.

@@ -21,7 +21,7 @@ use super::LoadError;
 const MAX_HEADER: u64 = 100_000_000;
 
 /// A tensor as the header describes it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Entry {
     /// Its name.
     pub name: String,

@@ -1,14 +1,15 @@
-//! Where a model's files come from: a folder, or bytes in the program itself. Both are read the same way.
+//! Where a model's files come from: a folder, bytes in the program itself, or one GGUF file.
 
 use std::fs::File;
 use std::ops::Deref;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use memmap2::Mmap;
 
-use super::LoadError;
+use super::{Gguf, LoadError};
 
-/// A Hugging Face folder.
+/// A Hugging Face folder or a GGUF file.
 ///
 /// Files in a folder are mapped, not read: nothing may write to them while something that was loaded from them is alive.
 #[derive(Clone, Debug)]
@@ -17,14 +18,31 @@ pub enum Source {
     Dir(PathBuf),
     /// File names and contents, such as `include_bytes!` gives.
     Embedded(&'static [(&'static str, &'static [u8])]),
+    /// A GGUF file, its header read.
+    Gguf(Arc<Gguf>),
 }
 
 impl Source {
+    /// What is at a path: a GGUF file by its name's ending, a folder otherwise.
+    ///
+    /// # Errors
+    /// A GGUF file that cannot be read or whose header is damaged. A folder is not looked into yet.
+    pub fn at(path: &Path) -> Result<Self, LoadError> {
+        let gguf = path
+            .extension()
+            .is_some_and(|ending| ending.eq_ignore_ascii_case("gguf"));
+        if gguf && !path.is_dir() {
+            return Ok(Self::Gguf(Arc::new(Gguf::open(path)?)));
+        }
+        Ok(Self::Dir(path.to_owned()))
+    }
+
     /// How messages name a file of this source.
     pub(super) fn name_of(&self, file: &str) -> String {
         match self {
             Source::Dir(folder) => folder.join(file).display().to_string(),
             Source::Embedded(_) => format!("(embedded) {file}"),
+            Source::Gguf(gguf) => format!("{} {file}", gguf.file()),
         }
     }
 
@@ -43,6 +61,7 @@ impl Source {
                 .iter()
                 .find(|(name, _)| *name == file)
                 .map(|(_, content)| Bytes::Embedded(content))),
+            Source::Gguf(_) => Ok(None),
         }
     }
 
@@ -55,7 +74,8 @@ impl Source {
     }
 }
 
-fn map(path: &std::path::Path) -> std::io::Result<Bytes> {
+/// Maps a regular file.
+pub(super) fn map(path: &Path) -> std::io::Result<Bytes> {
     let file = File::open(path)?;
     if !file.metadata()?.is_file() {
         return Err(std::io::Error::other("not a regular file"));

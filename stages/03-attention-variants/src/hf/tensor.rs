@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use half::{bf16, f16};
 
+use super::gguf::{GgmlType, decode_blocks};
 use super::source::Bytes;
 use crate::matrix::{Elements, Matrix};
 
@@ -26,16 +27,18 @@ pub(super) enum Dtype {
     F32,
     F16,
     Bf16,
+    /// Blocks of GGUF.
+    Ggml(GgmlType),
 }
 
 impl Dtype {
-    /// By its name in a safetensors header.
+    /// By its name in a safetensors header, or GGML's.
     pub(super) fn from_name(name: &str) -> Option<Self> {
         match name {
             "F32" => Some(Dtype::F32),
             "F16" => Some(Dtype::F16),
             "BF16" => Some(Dtype::Bf16),
-            _ => None,
+            _ => GgmlType::from_name(name).map(Dtype::Ggml),
         }
     }
 }
@@ -43,24 +46,24 @@ impl Dtype {
 impl Tensor {
     /// The elements, widened.
     pub fn to_f32(&self) -> Vec<f32> {
-        match self.dtype {
-            Dtype::F32 => self.decode(f32::from_le_bytes),
-            Dtype::F16 => self.decode(|bytes| f16::from_le_bytes(bytes).to_f32()),
-            Dtype::Bf16 => self.decode(|bytes| bf16::from_le_bytes(bytes).to_f32()),
-        }
+        self.elements().to_f32()
     }
 
-    /// The elements of a two-dimensional tensor in their own type.
+    /// A two-dimensional tensor in its own type.
     pub fn to_matrix(&self) -> Matrix {
-        let elements = match self.dtype {
-            Dtype::F32 => Elements::F32(self.decode(f32::from_le_bytes)),
-            Dtype::F16 => Elements::F16(self.decode(f16::from_le_bytes)),
-            Dtype::Bf16 => Elements::Bf16(self.decode(bf16::from_le_bytes)),
-        };
         Matrix {
             rows: self.shape[0],
             cols: self.shape[1],
-            elements,
+            elements: self.elements(),
+        }
+    }
+
+    fn elements(&self) -> Elements {
+        match self.dtype {
+            Dtype::F32 => Elements::F32(self.decode(f32::from_le_bytes)),
+            Dtype::F16 => Elements::F16(self.decode(f16::from_le_bytes)),
+            Dtype::Bf16 => Elements::Bf16(self.decode(bf16::from_le_bytes)),
+            Dtype::Ggml(kind) => decode_blocks(kind, &self.file[self.range.clone()]),
         }
     }
 

@@ -25,6 +25,9 @@ impl Source {
     /// # Errors
     /// The file is missing or is not a tokenizer.
     pub fn tokenizer(&self) -> Result<Tokenizer, LoadError> {
+        if let Source::Gguf(gguf) = self {
+            return gguf.tokenizer();
+        }
         let advice = "a model needs its tokenizer.json; convert other formats with `transformers`' save_pretrained";
         let bytes = self.require(FILE, advice)?;
         Tokenizer::parse(&bytes).map_err(|message| LoadError::Tokenizer {
@@ -35,7 +38,8 @@ impl Source {
 }
 
 impl Tokenizer {
-    fn parse(bytes: &[u8]) -> Result<Self, String> {
+    /// A tokenizer.json.
+    pub(super) fn parse(bytes: &[u8]) -> Result<Self, String> {
         let inner = guarded(|| {
             let mut inner = tokenizers::Tokenizer::from_bytes(bytes)?;
             // Some published files carry the truncation and padding of a training run, which would shorten prompts in silence.

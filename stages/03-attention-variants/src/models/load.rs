@@ -53,7 +53,7 @@ pub fn load<O: Ops>(
         .collect();
     let rope = config.rope.as_ref().map(|rope| {
         ops.rope(
-            RopeTable::new(rope, rotated_width(&config), limits.positions),
+            RopeTable::new(rope, config.attention.rotated_width(), limits.positions),
             rope.interleaved,
         )
     });
@@ -71,13 +71,6 @@ pub fn load<O: Ops>(
         kv,
         buffers,
     })
-}
-
-fn rotated_width(config: &ModelConfig) -> usize {
-    match &config.attention {
-        Attention::Grouped(shape) => shape.head_dim,
-        Attention::Latent(shape) => shape.rope_dim,
-    }
 }
 
 /// Names outside the layers.

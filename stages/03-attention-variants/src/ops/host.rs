@@ -1,7 +1,6 @@
 //! Host memory behind the two devices that run on a CPU, and the operations that only move rows.
 
 use super::NormKind;
-use crate::matrix::{Elements, Matrix};
 use crate::step::StepInputs;
 
 /// Activations in f32, row-major.
@@ -32,6 +31,11 @@ impl HostTensor {
     /// Numbers in a row.
     pub fn cols(&self) -> usize {
         self.cols
+    }
+
+    /// Rows that there is room for.
+    pub fn capacity(&self) -> usize {
+        self.data.len().checked_div(self.cols).unwrap_or(0)
     }
 
     /// The rows in use, `[rows, cols]`.
@@ -96,67 +100,13 @@ impl HostNorm {
     }
 }
 
-/// A linear layer.
+/// A linear layer, its weight in the form of the device's arithmetic.
 #[derive(Debug)]
-pub struct HostLinear {
+pub struct HostLinear<W> {
     /// `[out, in]`.
-    pub weight: Matrix,
+    pub weight: W,
     /// `[out]`.
     pub bias: Option<Vec<f32>>,
-}
-
-/// One layer's paged cache: keys `[slots, key_width]`, values `[slots, value_width]`.
-#[derive(Debug)]
-pub struct HostKv {
-    /// Keys by slot.
-    pub keys: Vec<f32>,
-    /// Values by slot; empty where values are the first part of the keys.
-    pub values: Vec<f32>,
-    /// Numbers a key slot holds.
-    pub key_width: usize,
-    /// Numbers a value slot holds.
-    pub value_width: usize,
-    /// Slots in a block.
-    pub block_size: usize,
-}
-
-impl HostKv {
-    /// A cache of `blocks * block_size` slots, filled with NaN.
-    pub fn new(blocks: usize, block_size: usize, key_width: usize, value_width: usize) -> Self {
-        let slots = blocks * block_size;
-        Self {
-            keys: vec![f32::NAN; slots * key_width],
-            values: vec![f32::NAN; slots * value_width],
-            key_width,
-            value_width,
-            block_size,
-        }
-    }
-
-    /// The cached values and their row stride: the value half, or the keys where values are a part of them.
-    pub fn value_rows(&self) -> (&[f32], usize) {
-        if self.value_width == 0 {
-            (&self.keys, self.key_width)
-        } else {
-            (&self.values, self.value_width)
-        }
-    }
-
-    /// Copies whole blocks.
-    pub fn copy_blocks(&mut self, copies: &[(u32, u32)]) {
-        for (data, width) in [
-            (&mut self.keys, self.key_width),
-            (&mut self.values, self.value_width),
-        ] {
-            let block = self.block_size * width;
-            for &(from, to) in copies {
-                data.copy_within(
-                    from as usize * block..(from as usize + 1) * block,
-                    to as usize * block,
-                );
-            }
-        }
-    }
 }
 
 /// The batch of the current step, owned.
@@ -168,6 +118,8 @@ pub struct Step {
     pub positions: Vec<u32>,
     /// See [`StepInputs`].
     pub slots: Vec<u32>,
+    /// See [`StepInputs`].
+    pub query_starts: Vec<u32>,
     /// See [`StepInputs`].
     pub block_tables: Vec<u32>,
     /// See [`StepInputs`].
@@ -188,6 +140,7 @@ impl Step {
         refill(&mut self.tokens, inputs.tokens);
         refill(&mut self.positions, inputs.positions);
         refill(&mut self.slots, inputs.slots);
+        refill(&mut self.query_starts, inputs.query_starts);
         refill(&mut self.block_tables, inputs.block_tables);
         refill(&mut self.block_copies, inputs.block_copies);
         self.blocks_per_sequence = inputs.blocks_per_sequence;
@@ -208,46 +161,6 @@ impl Step {
     pub fn visible(&self, token: usize, window: Option<usize>) -> std::ops::Range<usize> {
         let end = self.positions[token] as usize + 1;
         end.saturating_sub(window.unwrap_or(end))..end
-    }
-}
-
-/// `out[t] = table[tokens[t]] (+ positions[t])`.
-pub(super) fn embed(
-    step: &Step,
-    out: &mut HostTensor,
-    table: &HostLinear,
-    positions: Option<&HostLinear>,
-) {
-    let width = out.cols();
-    let rows = out.resize(step.tokens.len());
-    for (t, row) in rows.chunks_exact_mut(width).enumerate() {
-        read_row(row, &table.weight, step.tokens[t] as usize);
-        if let Some(positions) = positions {
-            let position = step.positions[t] as usize;
-            for (i, value) in row.iter_mut().enumerate() {
-                *value += positions.weight.get(position, i);
-            }
-        }
-    }
-}
-
-fn read_row(out: &mut [f32], matrix: &Matrix, row: usize) {
-    let range = row * matrix.cols..(row + 1) * matrix.cols;
-    match &matrix.elements {
-        Elements::F32(values) => out.copy_from_slice(&values[range]),
-        Elements::F16(values) => out
-            .iter_mut()
-            .zip(&values[range])
-            .for_each(|(out, value)| *out = value.to_f32()),
-        Elements::Bf16(values) => out
-            .iter_mut()
-            .zip(&values[range])
-            .for_each(|(out, value)| *out = value.to_f32()),
-        _ => {
-            for (col, out) in out.iter_mut().enumerate() {
-                *out = matrix.get(row, col);
-            }
-        }
     }
 }
 

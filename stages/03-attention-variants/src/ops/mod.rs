@@ -11,13 +11,15 @@
 mod cpu;
 mod device;
 mod host;
+mod kv;
 mod reference;
 mod rotate;
 mod routing;
 
-pub use cpu::{Cpu, Isa, Vectorised};
+pub use cpu::{Cpu, Isa, Vectorised, Weight};
 pub use device::{Arithmetic, Host};
-pub use host::{HostKv, HostLinear, HostNorm, HostTensor, Step};
+pub use host::{HostLinear, HostNorm, HostTensor, Step};
+pub use kv::{HostKv, KvType};
 pub use reference::{Reference, Scalar};
 pub use rotate::HostRope;
 pub use routing::{HostExperts, HostRouter, HostRouting};

@@ -2,7 +2,8 @@
 
 use super::AttentionShape;
 use super::device::{Arithmetic, Host};
-use super::host::{HostKv, HostLinear, HostNorm, HostTensor, Step};
+use super::host::{HostLinear, HostNorm, HostTensor, Step};
+use super::kv::HostKv;
 use crate::activation::activate;
 use crate::config::Activation;
 use crate::matrix::Matrix;
@@ -22,6 +23,18 @@ fn dot(weight: &Matrix, row: usize, x: &[f32]) -> f64 {
 }
 
 impl Arithmetic for Scalar {
+    type Weight = Matrix;
+
+    fn prepare(&self, weight: Matrix) -> Matrix {
+        weight
+    }
+
+    fn read_row(&self, weight: &Matrix, row: usize, out: &mut [f32]) {
+        for (col, out) in out.iter_mut().enumerate() {
+            *out = weight.get(row, col);
+        }
+    }
+
     fn normalise(&self, out: &mut HostTensor, x: &HostTensor, norm: &HostNorm) {
         let width = out.cols();
         for (t, row) in out.resize(x.rows()).chunks_exact_mut(width).enumerate() {
@@ -29,7 +42,7 @@ impl Arithmetic for Scalar {
         }
     }
 
-    fn project(&self, out: &mut HostTensor, x: &HostTensor, linear: &HostLinear) {
+    fn project(&self, out: &mut HostTensor, x: &HostTensor, linear: &HostLinear<Matrix>) {
         let width = out.cols();
         for (t, row) in out.resize(x.rows()).chunks_exact_mut(width).enumerate() {
             for (n, value) in row.iter_mut().enumerate() {
@@ -116,25 +129,23 @@ fn attend_one(
     let scores: Vec<f64> = visible
         .clone()
         .map(|position| {
-            let key = &kv.keys[slot(position) * kv.key_width + kv_head * shape.key_dim..]
-                [..shape.key_dim];
+            let slot = slot(position);
             let dot: f64 = query
                 .iter()
-                .zip(key)
-                .map(|(q, k)| f64::from(*q) * f64::from(*k))
+                .enumerate()
+                .map(|(i, q)| f64::from(*q) * f64::from(kv.key(slot, kv_head * shape.key_dim + i)))
                 .sum();
             dot * f64::from(shape.scale)
         })
         .collect();
     let max = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let sum: f64 = scores.iter().map(|score| (score - max).exp()).sum();
-    let (values, stride) = kv.value_rows();
     for (i, out) in out.iter_mut().enumerate() {
         let mixed: f64 = visible
             .clone()
             .zip(&scores)
             .map(|(position, score)| {
-                let value = values[slot(position) * stride + kv_head * shape.value_dim + i];
+                let value = kv.value(slot(position), kv_head * shape.value_dim + i);
                 (score - max).exp() / sum * f64::from(value)
             })
             .sum();

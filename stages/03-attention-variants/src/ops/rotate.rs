@@ -1,6 +1,7 @@
 //! Between projection and attention: head norms, rotation, and the write into the paged cache.
 
-use super::host::{HostKv, HostNorm, HostTensor, Step};
+use super::host::{HostNorm, HostTensor, Step};
+use super::kv::HostKv;
 use super::{AttentionShape, LatentShape};
 use crate::rope::{RopeTable, rotate_half, rotate_interleaved};
 
@@ -47,8 +48,7 @@ pub(super) fn rotate_store(
                 rope.rotate(head, step.positions[t] as usize);
             }
         }
-        kv.keys[slot * kv.key_width..][..kv.key_width].copy_from_slice(&row[keys_at..values_at]);
-        kv.values[slot * kv.value_width..][..kv.value_width].copy_from_slice(&row[values_at..]);
+        kv.store(slot, &row[keys_at..values_at], &row[values_at..]);
     }
 }
 
@@ -77,11 +77,13 @@ pub(super) fn latent_store(
             rotated.copy_from_slice(&q[shape.nope_dim..]);
             rope.rotate(rotated, position);
         }
-        let cached = &mut kv.keys[step.slots[t] as usize * kv.key_width..][..kv.key_width];
-        let (cached_latent, cached_key) = cached.split_at_mut(shape.latent_dim);
+        let mut key = std::mem::take(&mut kv.row);
+        let (cached_latent, cached_key) = key.split_at_mut(shape.latent_dim);
         let (token_latent, token_key) = latent.row(t).split_at(shape.latent_dim);
         norm.apply(cached_latent, token_latent);
         cached_key.copy_from_slice(token_key);
         rope.rotate(cached_key, position);
+        kv.store(step.slots[t] as usize, &key, &[]);
+        kv.row = key;
     }
 }

@@ -2,13 +2,12 @@
 
 use super::host::{HostLinear, HostTensor};
 use crate::config::Moe;
-use crate::matrix::Matrix;
 
 /// A router.
 #[derive(Debug)]
-pub struct HostRouter {
+pub struct HostRouter<W> {
     /// `[experts, hidden]`.
-    pub linear: HostLinear,
+    pub linear: HostLinear<W>,
     /// Added to the scores for the choice alone, `[experts]`.
     pub bias: Option<Vec<f32>>,
     /// How to choose.
@@ -17,22 +16,11 @@ pub struct HostRouter {
 
 /// The routed experts of a layer.
 #[derive(Debug)]
-pub struct HostExperts {
+pub struct HostExperts<W> {
     /// Per expert, gate and up stacked, `[2 * intermediate, hidden]`.
-    pub gate_up: Vec<HostLinear>,
+    pub gate_up: Vec<HostLinear<W>>,
     /// Per expert, `[hidden, intermediate]`.
-    pub down: Vec<HostLinear>,
-}
-
-impl HostExperts {
-    /// Experts without biases.
-    pub fn new(gate_up: Vec<Matrix>, down: Vec<Matrix>) -> Self {
-        let plain = |weight| HostLinear { weight, bias: None };
-        Self {
-            gate_up: gate_up.into_iter().map(plain).collect(),
-            down: down.into_iter().map(plain).collect(),
-        }
-    }
+    pub down: Vec<HostLinear<W>>,
 }
 
 /// Which experts each token visits, and room for what the experts compute.

@@ -1,6 +1,7 @@
 //! What the tests of single operations share.
 
 use attention_variants::ops::{Cpu, HostTensor, Isa, Vectorised};
+use memory_hierarchy::Pool;
 
 /// How far the CPU may be from the scalar reference, relative to the result.
 pub const TOLERANCE: f64 = 2e-6;
@@ -9,7 +10,7 @@ pub const TOLERANCE: f64 = 2e-6;
 pub fn cpus() -> Vec<(Isa, Cpu)> {
     Isa::available()
         .into_iter()
-        .map(|isa| (isa, Cpu::new(Vectorised::new(isa))))
+        .map(|isa| (isa, Cpu::new(Vectorised::new(isa, Pool::global().clone()))))
         .collect()
 }
 

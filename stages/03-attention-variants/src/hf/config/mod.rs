@@ -46,6 +46,9 @@ impl Source {
     /// A file is missing or not JSON; the family is unknown; a field is missing, of the wrong type, impossible or not
     /// supported.
     pub fn config(&self) -> Result<ModelConfig, LoadError> {
+        if let Source::Gguf(gguf) = self {
+            return gguf.config();
+        }
         let bytes = self.require(
             CONFIG,
             "a model folder needs its config.json; check the path",
@@ -62,6 +65,12 @@ impl Source {
 }
 
 fn parse(file: &str, bytes: &[u8]) -> Result<ModelConfig, LoadError> {
+    let value = parse_json(file, bytes)?;
+    from_fields(&Fields::of(file, &value)?)
+}
+
+/// The description of a family from its fields.
+pub(super) fn from_fields(fields: &Fields) -> Result<ModelConfig, LoadError> {
     type Read = fn(&Fields) -> Result<ModelConfig, LoadError>;
     const FAMILIES: [(&str, Read); 9] = [
         ("gpt2", dense::gpt2),
@@ -74,22 +83,19 @@ fn parse(file: &str, bytes: &[u8]) -> Result<ModelConfig, LoadError> {
         ("deepseek_v2", deepseek::v2),
         ("deepseek_v3", deepseek::v3),
     ];
-    let value = parse_json(file, bytes)?;
-    let fields = Fields::of(file, &value)?;
     let model_type = fields
         .text_opt("model_type")?
         .ok_or_else(|| fields.missing("model_type"))?;
     let Some((_, read)) = FAMILIES.iter().find(|(name, _)| *name == model_type) else {
-        let (file, model_type) = (file.to_string(), model_type.to_string());
         return Err(LoadError::UnknownFamily {
-            file,
-            model_type,
+            file: fields.file().to_string(),
+            model_type: model_type.to_string(),
             known: FAMILIES.map(|(name, _)| name).join(", "),
         });
     };
-    refuse_unsupported(&fields)?;
-    let mut config = read(&fields)?;
-    add_eos(&mut config.eos_token_ids, &fields)?;
+    refuse_unsupported(fields)?;
+    let mut config = read(fields)?;
+    add_eos(&mut config.eos_token_ids, fields)?;
     Ok(config)
 }
 

@@ -1,81 +1,138 @@
-//! The CPU device's arithmetic: SIMD chosen at run time, work shared by the threads of the current rayon pool.
+//! The CPU device's arithmetic: SIMD chosen at run time, work shared by a pool of pinned workers.
 //!
-//! Held to the scalar reference operation by operation.
+//! Products are those of the stages below: weights in 16 or 32 bits by [`memory_hierarchy::gemm`], in blocks of 8 or 4 bits by
+//! [`numerics::matmul`]. Held to the scalar reference operation by operation.
 
 mod attention;
-mod linear;
+mod weight;
 
-use self::linear::{Project, Rows};
+pub use self::weight::Weight;
 use super::AttentionShape;
 use super::device::{Arithmetic, Host};
-use super::host::{HostKv, HostLinear, HostNorm, HostTensor, Step};
+use super::host::{HostLinear, HostNorm, HostTensor, Step};
+use super::kv::HostKv;
 use crate::activation::activate;
 use crate::config::Activation;
 use crate::matrix::Matrix;
 pub use memory_hierarchy::Isa;
-use rayon::prelude::*;
+use memory_hierarchy::Pool;
+use memory_hierarchy::gemm::Rows;
+use numerics::blocks::BLOCK;
+use numerics::matmul::{Activations, IntIsa};
+use std::ops::Range;
+use std::sync::{Arc, Mutex};
 
 /// The CPU.
 pub type Cpu = Host<Vectorised>;
 
-/// SIMD arithmetic on the threads of the current rayon pool.
+/// SIMD arithmetic on the threads of a pool.
 #[derive(Debug)]
 pub struct Vectorised {
     isa: Isa,
+    ints: IntIsa,
+    pool: Arc<Pool>,
+    /// The rows of a product, rounded to 8 bits.
+    activations: Mutex<Activations>,
 }
 
 impl Default for Vectorised {
+    /// The best instruction set, on all cores.
     fn default() -> Self {
-        Self::new(Isa::detect())
+        Self::new(Isa::detect(), Pool::global().clone())
     }
 }
 
 impl Vectorised {
-    /// Arithmetic on one instruction set.
-    pub fn new(isa: Isa) -> Self {
-        Self { isa }
+    /// Arithmetic on one instruction set and the threads of one pool.
+    pub fn new(isa: Isa, pool: Arc<Pool>) -> Self {
+        Self {
+            isa,
+            ints: match isa {
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx512 => IntIsa::detect(),
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx2 => IntIsa::Avx2,
+                _ => IntIsa::Portable,
+            },
+            pool,
+            activations: Mutex::default(),
+        }
+    }
+
+    /// Calls `work` with ranges that make up `0..rows`, on several threads if the rows hold enough numbers.
+    fn share(&self, rows: usize, numbers: usize, work: impl Fn(Range<usize>) + Sync) {
+        /// Numbers below which a second thread costs more than it brings.
+        const SERIAL: usize = 16 * 1024;
+        let chunk = match rows * numbers {
+            few if few < SERIAL => rows.max(1),
+            _ => rows.div_ceil(self.pool.threads() * 2),
+        };
+        self.pool.for_each_chunk(rows, chunk, work);
     }
 }
 
 impl Arithmetic for Vectorised {
-    fn normalise(&self, out: &mut HostTensor, x: &HostTensor, norm: &HostNorm) {
-        let width = out.cols();
-        out.resize(x.rows())
-            .par_chunks_exact_mut(width)
-            .with_min_len(16)
-            .zip(x.values().par_chunks_exact(width))
-            .for_each(|(out, x)| norm.apply(out, x));
+    type Weight = Weight;
+
+    fn prepare(&self, weight: Matrix) -> Weight {
+        weight.into()
     }
 
-    fn project(&self, out: &mut HostTensor, x: &HostTensor, linear: &HostLinear) {
+    fn prepare_head(&self, weight: Matrix) -> Weight {
+        Weight::plain(weight)
+    }
+
+    fn reserve(&self, rows: usize, cols: usize) {
+        let mut activations = self.activations.lock().expect("nothing panics with it");
+        let numbers = rows * cols.next_multiple_of(BLOCK);
+        if activations.capacity() < numbers {
+            *activations = Activations::with_capacity(numbers);
+        }
+    }
+
+    fn read_row(&self, weight: &Weight, row: usize, out: &mut [f32]) {
+        weight.row(row, out);
+    }
+
+    fn normalise(&self, out: &mut HostTensor, x: &HostTensor, norm: &HostNorm) {
+        let (rows, width) = (x.rows(), out.cols());
+        let out = SharedMut::new(out.resize(rows));
+        self.share(rows, width, |range| {
+            for row in range {
+                // SAFETY: each row is one range's alone.
+                norm.apply(unsafe { out.slice(row * width, width) }, x.row(row));
+            }
+        });
+    }
+
+    fn project(&self, out: &mut HostTensor, x: &HostTensor, linear: &HostLinear<Weight>) {
         let (stride, rows) = (out.cols(), x.rows());
+        let bias = linear.bias.as_deref();
         let x = Rows {
             values: x.values(),
             stride: x.cols(),
             rows,
         };
-        linear::project(self.isa, out.resize(rows), stride, x, linear);
+        linear
+            .weight
+            .multiply(self, out.resize(rows), stride, x, bias);
     }
 
-    fn project_heads(&self, out: &mut HostTensor, x: &HostTensor, heads: &[Matrix]) {
+    fn project_heads(&self, out: &mut HostTensor, x: &HostTensor, heads: &[Weight]) {
         let (out_stride, stride, rows) = (out.cols(), x.cols(), x.rows());
         let (out_head, x_head) = (out_stride / heads.len(), stride / heads.len());
         let out = SharedMut::new(out.resize(rows));
-        heads.par_iter().enumerate().for_each(|(h, head)| {
-            assert!(head.rows <= out_head && head.cols <= x_head);
-            self.isa.run(Project {
-                out: out.from(h * out_head),
-                out_stride,
-                x: Rows {
+        self.pool.for_each_chunk(heads.len(), 1, |range| {
+            for h in range {
+                let x = Rows {
                     values: x.values().get(h * x_head..).unwrap_or(&[]),
                     stride,
                     rows,
-                },
-                k: head.cols,
-                weight: (&head.elements).into(),
-                bias: None,
-                cols: 0..head.rows,
-            });
+                };
+                assert!(heads[h].n() <= out_head && heads[h].k() <= x_head);
+                // SAFETY: a head's columns lie within the rows, and are this head's alone.
+                unsafe { heads[h].multiply_to(self, out.at(h * out_head), out_stride, x) };
+            }
         });
     }
 
@@ -87,28 +144,33 @@ impl Arithmetic for Vectorised {
         kv: &HostKv,
         shape: &AttentionShape,
     ) {
-        attention::attend(self.isa, step, out, q, kv, shape);
+        attention::attend(&self.pool, self.isa, step, out, q, kv, shape);
     }
 
     fn activate(&self, x: &mut HostTensor, activation: Activation) {
-        x.values_mut().par_chunks_mut(1024).for_each(|values| {
-            for value in values {
+        let (rows, width) = (x.rows(), x.cols());
+        let x = SharedMut::new(x.values_mut());
+        self.share(rows, width, |range| {
+            // SAFETY: each row is one range's alone.
+            for value in unsafe { x.slice(range.start * width, range.len() * width) } {
                 *value = activate(activation, *value);
             }
         });
     }
 
     fn gate(&self, out: &mut HostTensor, gate_up: &HostTensor, activation: Activation) {
-        let width = out.cols();
-        let rows = out.resize(gate_up.rows());
-        rows.par_chunks_exact_mut(width)
-            .zip(gate_up.values().par_chunks_exact(2 * width))
-            .for_each(|(out, gate_up)| {
-                let (gate, up) = gate_up.split_at(width);
+        let (rows, width) = (gate_up.rows(), out.cols());
+        let out = SharedMut::new(out.resize(rows));
+        self.share(rows, width, |range| {
+            for row in range {
+                // SAFETY: each row is one range's alone.
+                let out = unsafe { out.slice(row * width, width) };
+                let (gate, up) = gate_up.row(row).split_at(width);
                 for i in 0..width {
                     out[i] = activate(activation, gate[i]) * up[i];
                 }
-            });
+            }
+        });
     }
 }
 
@@ -144,13 +206,13 @@ impl<'a> SharedMut<'a> {
         }
     }
 
-    /// # Safety
-    /// No other thread may touch the element at the same time.
-    #[inline(always)]
-    unsafe fn write(&self, at: usize, value: f32) {
-        debug_assert!(at < self.len);
-        // SAFETY: inside the slice, whose bounds the kernels check before they start; alone, as the caller promises.
-        unsafe { *self.start.add(at) = value }
+    /// A pointer to element `at`.
+    ///
+    /// # Panics
+    /// If it lies behind the end.
+    fn at(&self, at: usize) -> *mut f32 {
+        assert!(at <= self.len);
+        self.start.wrapping_add(at)
     }
 
     /// # Safety

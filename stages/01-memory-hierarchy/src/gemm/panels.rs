@@ -1,0 +1,83 @@
+//! A weight `[n, k]` packed once into panels: `[n / NR][k][NR]`, in its own element type, padded with zeros.
+//!
+//! A product with `w^T` needs, at each step of `k`, one element of many rows of `w`. In `w` those lie `k` elements apart; in a panel
+//! they are neighbours, so a vector load fetches them, and whoever walks down a panel reads memory in ascending order. Decode, which
+//! has one row of `x`, thus reads the whole weight as one stream, which is as fast as DRAM gets.
+//!
+//! The invariant: element `(row, col)` of the weight is at `(row / NR * k + col) * NR + row % NR`; what lies beyond row `n` is zero.
+
+use crate::buffer::{Buffer, Plain};
+use crate::simd::Element;
+
+/// Columns of the product that lie together: two vectors of AVX-512, and a whole cache line even in 16-bit elements.
+pub const NR: usize = 32;
+
+/// A packed weight.
+#[derive(Debug)]
+pub struct Panels<E: Plain> {
+    /// `[n / NR][k][NR]`
+    elements: Buffer<E>,
+    n: usize,
+    k: usize,
+}
+
+impl<E: Element + Plain> Panels<E> {
+    /// Packs a weight `[n, k]`, whose rows follow one another.
+    ///
+    /// # Panics
+    /// If `weight` has another length than `n * k`.
+    pub fn pack(weight: &[E], n: usize, k: usize) -> Self {
+        assert_eq!(weight.len(), n * k, "a weight of {n} rows of {k}");
+        let mut elements = Buffer::zeroed(n.div_ceil(NR) * k * NR);
+        for (panel, rows) in elements
+            .chunks_exact_mut((k * NR).max(1))
+            .zip(weight.chunks((k * NR).max(1)))
+        {
+            pack_panel(panel, rows, k);
+        }
+        Self { elements, n, k }
+    }
+
+    /// Outputs: rows of the weight as it was given.
+    pub fn n(&self) -> usize {
+        self.n
+    }
+
+    /// Inputs: elements of a row.
+    pub fn k(&self) -> usize {
+        self.k
+    }
+
+    /// Bytes that one pass over the weight reads.
+    pub fn bytes(&self) -> usize {
+        size_of_val(&*self.elements)
+    }
+
+    /// Row `index` of the weight, widened: what an embedding looks up.
+    ///
+    /// # Panics
+    /// If there is no such row, or `out` has another length than `k`.
+    pub fn row(&self, index: usize, out: &mut [f32]) {
+        assert!(index < self.n && out.len() == self.k);
+        let first = index / NR * self.k * NR + index % NR;
+        for (col, out) in out.iter_mut().enumerate() {
+            *out = self.elements[first + col * NR].into();
+        }
+    }
+
+    /// Panel `index` and all that follow, `[..][k][NR]`.
+    pub(super) fn from(&self, index: usize) -> &[E] {
+        &self.elements[index * self.k * NR..]
+    }
+}
+
+/// One panel `[k][NR]` from up to `NR` rows of `k` elements.
+fn pack_panel<E: Copy>(panel: &mut [E], rows: &[E], k: usize) {
+    // ANCHOR: solve-pack-panel
+    for (r, row) in rows.chunks_exact(k).enumerate() {
+        for (col, element) in row.iter().enumerate() {
+            panel[col * NR + r] = *element;
+        }
+    }
+    // ANCHOR_END: solve-pack-panel
+}
