@@ -12,6 +12,8 @@ use std::ops::Range;
 const CHUNK: usize = 64;
 /// From this number of rows on, a panel costs less than the rows one by one, even if most of its lanes stay empty.
 const PANEL: usize = 4;
+/// Multiply-adds below which a second thread costs more than it brings.
+const SERIAL_WORK: usize = 128 * 1024;
 /// The lanes of the widest vector.
 const MAX_LANES: usize = 16;
 
@@ -57,8 +59,19 @@ pub fn multiply(
     let (n, k) = weight.shape();
     assert_eq!((x.len(), out.len()), (rows * k, rows * n));
     let out = Out(out.as_mut_ptr());
+    // As many as there are numbers, if they are all that is held.
+    let serial = weight.bytes() / 4 * rows < SERIAL_WORK;
+    let for_each_chunk = |job: &(dyn Fn(Range<usize>) + Sync)| {
+        if serial {
+            (0..n)
+                .step_by(CHUNK)
+                .for_each(|first| job(first..n.min(first + CHUNK)));
+        } else {
+            pool.for_each_chunk(n, CHUNK, job);
+        }
+    };
     if rows < PANEL {
-        return pool.for_each_chunk(n, CHUNK, |outputs| {
+        return for_each_chunk(&|outputs| {
             isa.run(Rows {
                 weight,
                 x,
@@ -68,7 +81,6 @@ pub fn multiply(
             });
         });
     }
-    // Laid out for the widest vector there is; narrower ones are told by `Kernel::run`, which alone knows.
     let mut panels = Vec::new();
     isa.run(Transpose {
         x,
@@ -76,7 +88,7 @@ pub fn multiply(
         k,
         panels: &mut panels,
     });
-    pool.for_each_chunk(n, CHUNK, |outputs| {
+    for_each_chunk(&|outputs| {
         isa.run(Panels {
             weight,
             panels: &panels,
