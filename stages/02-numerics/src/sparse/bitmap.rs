@@ -8,6 +8,7 @@
 //! since the kernels load whole vectors.
 
 use super::{FormatError, Weight, check_length, start};
+use memory_hierarchy::Buffer;
 use memory_hierarchy::simd::Simd;
 
 /// Places of a word.
@@ -21,11 +22,11 @@ pub struct Bitmap {
     n: usize,
     k: usize,
     /// `[n, words]`: column `c` is bit `c % 64` of word `c / 64` of its row.
-    masks: Vec<u64>,
+    masks: Buffer<u64>,
     /// `[n + 1]`: the first number of each row.
     starts: Vec<u32>,
     /// With the padding.
-    values: Vec<f32>,
+    values: Buffer<f32>,
 }
 
 impl Bitmap {
@@ -55,9 +56,9 @@ impl Bitmap {
         Ok(Self {
             n,
             k,
-            masks,
+            masks: masks.as_slice().into(),
             starts,
-            values,
+            values: values.as_slice().into(),
         })
     }
 

@@ -9,6 +9,7 @@
 //! never used.
 
 use super::{FormatError, Weight, check_length, check_rows, start};
+use memory_hierarchy::Buffer;
 use memory_hierarchy::simd::Simd;
 
 /// Outputs of a block.
@@ -23,9 +24,9 @@ pub struct Blocks {
     /// `[ceil(n / 16) + 1]`.
     starts: Vec<u32>,
     /// In blocks.
-    columns: Vec<u32>,
+    columns: Buffer<u32>,
     /// `[blocks, width, 16]`.
-    values: Vec<f32>,
+    values: Buffer<f32>,
 }
 
 impl Blocks {
@@ -51,8 +52,8 @@ impl Blocks {
             k,
             width,
             starts,
-            columns,
-            values,
+            columns: columns.as_slice().into(),
+            values: values.as_slice().into(),
         })
     }
 
@@ -78,14 +79,7 @@ impl Blocks {
             }
             starts.push(start(columns.len()));
         }
-        Self {
-            n,
-            k,
-            width,
-            starts,
-            columns,
-            values,
-        }
+        Self::from_parts(n, k, width, starts, columns, values).expect("parts that fit")
     }
 
     /// The blocks of a row of blocks.
@@ -170,7 +164,7 @@ impl Weight for Blocks {
     #[inline(always)]
     unsafe fn vector<S: Simd>(&self, x: &[f32], first: usize, out: &mut [f32]) {
         assert_eq!(x.len(), self.k);
-        let x_at = x.as_ptr();
+        let (x_at, values_at) = (x.as_ptr(), self.values.as_ptr());
         for (i, out) in out.chunks_mut(HEIGHT).enumerate() {
             let blocks = self.row(first / HEIGHT + i);
             // Four sums for each output, so that no block waits for the one before it; a block that ends past k is the last.
@@ -179,25 +173,38 @@ impl Weight for Blocks {
                 // SAFETY: columns are below k, and a block has `width` columns of 16 numbers.
                 unsafe {
                     let mut chains = [S::splat(0.0); 4];
-                    let fours = blocks.len().saturating_sub(1) & !3;
-                    for block in (blocks.start..blocks.start + fours).step_by(4) {
+                    // Narrow blocks go four at a time, one to a chain; columns of a wide one take turns, so that memory is read in order.
+                    let side_by_side = if self.width < 4 {
+                        blocks.len().saturating_sub(1) & !3
+                    } else {
+                        0
+                    };
+                    let (fours, rest) = (
+                        blocks.start..blocks.start + side_by_side,
+                        blocks.start + side_by_side..blocks.end,
+                    );
+                    for block in fours.step_by(4) {
                         for column in 0..self.width {
                             for i in 0..4 {
                                 let x = self.columns[block + i] as usize * self.width + column;
                                 let at = ((block + i) * self.width + column) * HEIGHT;
-                                let at = at + part * S::LANES;
-                                let values = S::load(self.values.as_ptr().add(at));
+                                let values = S::load(values_at.add(at + part * S::LANES));
                                 chains[i] = S::splat(*x_at.add(x)).mul_add(values, chains[i]);
                             }
                         }
                     }
-                    for block in blocks.start + fours..blocks.end {
+                    for block in rest {
                         let (first, count) = self.columns(block);
-                        for column in 0..count {
-                            let at = (block * self.width + column) * HEIGHT + part * S::LANES;
-                            let values = S::load(self.values.as_ptr().add(at));
-                            let chain = &mut chains[column % 4];
-                            *chain = S::splat(*x_at.add(first + column)).mul_add(values, *chain);
+                        let x = x_at.add(first);
+                        let from = values_at.add(block * self.width * HEIGHT + part * S::LANES);
+                        for column in (0..count).step_by(4) {
+                            for i in 0..4 {
+                                if column + i < count {
+                                    let values = S::load(from.add((column + i) * HEIGHT));
+                                    chains[i] =
+                                        S::splat(*x.add(column + i)).mul_add(values, chains[i]);
+                                }
+                            }
                         }
                     }
                     for (sums, chain) in sums.iter_mut().zip(chains) {

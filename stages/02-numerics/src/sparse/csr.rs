@@ -4,6 +4,7 @@
 //! are below `k`.
 
 use super::{FormatError, Weight, check_length, check_rows, start};
+use memory_hierarchy::Buffer;
 use memory_hierarchy::simd::Simd;
 
 /// A weight `[n, k]`.
@@ -12,8 +13,8 @@ pub struct Csr {
     k: usize,
     /// `[n + 1]`: row `i` is entries `starts[i]..starts[i + 1]`.
     starts: Vec<u32>,
-    columns: Vec<u32>,
-    values: Vec<f32>,
+    columns: Buffer<u32>,
+    values: Buffer<f32>,
 }
 
 impl Csr {
@@ -33,8 +34,8 @@ impl Csr {
         Ok(Self {
             k,
             starts,
-            columns,
-            values,
+            columns: columns.as_slice().into(),
+            values: values.as_slice().into(),
         })
     }
 
@@ -54,12 +55,7 @@ impl Csr {
             }
             starts.push(start(values.len()));
         }
-        Self {
-            k,
-            starts,
-            columns,
-            values,
-        }
+        Self::from_parts(n, k, starts, columns, values).expect("parts that fit")
     }
 
     /// Columns and values of a row.

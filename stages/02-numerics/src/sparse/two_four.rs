@@ -7,6 +7,7 @@
 //! The invariant: the two positions of a group rise.
 
 use super::{FormatError, Weight, check_length};
+use memory_hierarchy::Buffer;
 use memory_hierarchy::simd::Simd;
 
 /// A weight `[n, k]`.
@@ -15,9 +16,9 @@ pub struct TwoFour {
     n: usize,
     k: usize,
     /// `[n, k / 2]`.
-    values: Vec<f32>,
+    values: Buffer<f32>,
     /// `[n, ceil(k / 8)]`: number `i` of a row is at the two bits from `2 (i % 4)` on of byte `i / 4`.
-    positions: Vec<u8>,
+    positions: Buffer<u8>,
 }
 
 impl TwoFour {
@@ -47,8 +48,8 @@ impl TwoFour {
         Ok(Self {
             n,
             k,
-            values,
-            positions,
+            values: values.as_slice().into(),
+            positions: positions.as_slice().into(),
         })
     }
 
@@ -74,12 +75,7 @@ impl TwoFour {
                     ((pair[0] | pair[1] << 2) as u8) << (4 * (group % 2));
             }
         }
-        Ok(Self {
-            n,
-            k,
-            values,
-            positions,
-        })
+        Self::from_parts(n, k, values, positions)
     }
 
     /// The column of number `index` of a row with these positions.
