@@ -5,6 +5,7 @@
 
 pub mod dot;
 pub mod math;
+pub mod pick;
 pub mod portable;
 #[cfg(target_arch = "x86_64")]
 pub mod x86;
@@ -17,7 +18,7 @@ use half::{bf16, f16};
 /// Every method may use instructions that only [`Isa::run`] has made sure of, and pointers must be valid for
 /// [`Simd::LANES`] elements.
 #[allow(clippy::missing_safety_doc)] // the trait says it for all
-pub unsafe trait Simd: Copy {
+pub unsafe trait Simd: Copy + pick::Pick {
     /// Lanes in a vector.
     const LANES: usize;
     /// All lanes equal.
@@ -135,7 +136,8 @@ impl Isa {
         {
             let avx2 = is_x86_feature_detected!("avx2")
                 && is_x86_feature_detected!("fma")
-                && is_x86_feature_detected!("f16c");
+                && is_x86_feature_detected!("f16c")
+                && is_x86_feature_detected!("popcnt");
             if avx2 && is_x86_feature_detected!("avx512f") {
                 found.push(Self::Avx512);
             }
