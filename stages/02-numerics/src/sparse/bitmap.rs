@@ -45,7 +45,7 @@ impl Bitmap {
         let (mut starts, mut total) = (vec![0], 0);
         for row in 0..n {
             let masks = &masks[row * words..(row + 1) * words];
-            if k % WORD != 0 && masks[words - 1] >> (k % WORD) != 0 {
+            if !k.is_multiple_of(WORD) && masks[words - 1] >> (k % WORD) != 0 {
                 return Err(FormatError::Bits { row });
             }
             total += masks.iter().map(|m| m.count_ones() as usize).sum::<usize>();

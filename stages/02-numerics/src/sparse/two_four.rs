@@ -40,7 +40,7 @@ impl TwoFour {
                 let pair = bytes[group / 2] >> (4 * (group % 2)) & 15;
                 pair & 3 < pair >> 2
             };
-            let half = k % 8 != 0 && bytes[k / 8] >> 4 != 0;
+            let half = !k.is_multiple_of(8) && bytes[k / 8] >> 4 != 0;
             if half || !(0..k / 4).all(rises) {
                 return Err(FormatError::Bits { row });
             }

@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use super::Weights;
 use crate::hf::quantised::Scheme;
+use crate::hf::source::SINGLE;
 use crate::hf::{LoadError, Source};
 
 const CONFIG: &str = "config.json";
