@@ -2,6 +2,7 @@
 //!
 //! - [`buffer`]: aligned memory on huge pages.
 //! - [`topology`]: what the system says of cores, caches and memory nodes.
+//! - [`cache_model`]: a cache by its rules, and what the orders of a loop fetch into it.
 //! - [`probe`]: what the machine does, measured: latencies, bandwidths, peaks, threads.
 //! - [`roofline`]: what follows for a kernel, and a drawing of it.
 //! - [`simd`]: vectors of f32, and the choice of instruction set at run time.
@@ -10,6 +11,7 @@
 //! - [`pool`]: workers pinned to cores, and a fork and join cheap enough for a decode step.
 
 pub mod buffer;
+pub mod cache_model;
 pub mod conv;
 pub mod gemm;
 pub mod pool;
