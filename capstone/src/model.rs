@@ -132,7 +132,8 @@ impl ModelArgs {
                 message,
             });
         }
-        let affordable = (self.kv_memory << 20) / (config.kv_bytes_per_token(self.kv_cache_dtype) * self.block_size);
+        let affordable = (self.kv_memory << 20)
+            / (config.kv_bytes_per_token(self.kv_cache_dtype) * self.block_size);
         let positions = self.positions(config, affordable)?;
         // Enough for every sequence to grow to its full length, as far as the memory goes.
         let wanted = positions.div_ceil(self.block_size) * self.max_sequences.max(1);
