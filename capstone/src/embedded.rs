@@ -24,3 +24,9 @@ pub const SOURCE: Source = Source::Embedded(&[
     model_file!("tokenizer.json"),
     model_file!("tokenizer_config.json"),
 ]);
+
+/// The digits CNN. How it was trained is in `capstone/digits/README.md`.
+pub const DIGITS: Source = Source::Embedded(&[(
+    "model.safetensors",
+    include_bytes!("../digits/model.safetensors"),
+)]);

@@ -1,7 +1,8 @@
-//! The command line: `serve` (the default), `generate`, `chat` and `bench`.
+//! The command line: `serve` (the default), `generate`, `chat`, `classify` and `bench`.
 
 mod bench;
 mod chat;
+mod classify;
 mod generate;
 mod serve;
 mod start;
@@ -31,6 +32,8 @@ enum Command {
     Generate(Box<generate::GenerateArgs>),
     /// Talk to the model in the terminal.
     Chat(Box<chat::ChatArgs>),
+    /// Say which digit a picture shows.
+    Classify(classify::ClassifyArgs),
     /// Put a load on a server and measure it.
     Bench(Box<bench::BenchArgs>),
 }
@@ -42,6 +45,8 @@ enum CliError {
     Model(#[from] ModelError),
     #[error(transparent)]
     Limits(#[from] ConfigError),
+    #[error(transparent)]
+    Classify(#[from] classify::ClassifyError),
     #[error("{0}")]
     Api(#[from] ApiError),
     #[error("{what}: {source}")]
@@ -82,6 +87,7 @@ pub fn run(cli: Cli) -> ExitCode {
             Command::Serve(args) => serve::run(*args).await,
             Command::Generate(args) => generate::run(*args).await,
             Command::Chat(args) => chat::run(*args).await,
+            Command::Classify(args) => classify::run(&args),
             Command::Bench(args) => bench::run(*args).await,
         }
     });

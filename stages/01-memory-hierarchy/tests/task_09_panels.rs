@@ -4,7 +4,7 @@ mod common;
 
 use half::{bf16, f16};
 use memory_hierarchy::buffer::Plain;
-use memory_hierarchy::gemm::{NR, Panels, Rows, multiply};
+use memory_hierarchy::gemm::{Panels, Rows, k07_threads, multiply};
 use memory_hierarchy::simd::Element;
 use memory_hierarchy::{Isa, Pool};
 use rand::RngExt;
@@ -14,7 +14,8 @@ use std::sync::LazyLock;
 static POOLS: LazyLock<[Pool; 2]> = LazyLock::new(|| [Pool::new(1), Pool::new(3)]);
 
 /// Shapes `[rows, n, k]` at and around the edges of tiles, panels, groups and blocks.
-const SHAPES: [[usize; 3]; 26] = [
+const SHAPES: [[usize; 3]; 27] = [
+    [30, 5, 0],
     [1, 1, 0],
     [3, 40, 0],
     [0, 5, 3],
@@ -164,20 +165,10 @@ fn bf16_weights() {
 }
 
 #[test]
-fn rows_come_back_as_they_were() {
-    let mut rng = common::rng();
-    for (n, k) in [(1, 1), (NR, 3), (70, 19)] {
-        let weight: Vec<bf16> = common::values(&mut rng, n * k)
-            .into_iter()
-            .map(bf16::from_f32)
-            .collect();
-        let panels = Panels::pack(&weight, n, k);
-        assert_eq!(panels.bytes(), n.next_multiple_of(NR) * k * 2);
-        for row in 0..n {
-            let mut out = vec![f32::NAN; k];
-            panels.row(row, &mut out);
-            let expected: Vec<f32> = weight[row * k..][..k].iter().map(|w| w.to_f32()).collect();
-            assert_eq!(out, expected);
-        }
+fn columns_on_all_cores() {
+    for pool in &*POOLS {
+        common::holds("threads", |c, a, b, m, n, k| {
+            k07_threads::multiply_on(pool, c, a, b, m, n, k);
+        });
     }
 }

@@ -6,6 +6,7 @@
 //! - [`kv`]: keys and values in 8 and 4 bits.
 //! - [`blocks`]: weights of 8 and 4 bits, in blocks of 32 that share a scale.
 //! - [`matmul`]: products with them in integer arithmetic.
+//! - [`sparse`]: pruning, and products with weights whose zeros are left out.
 
 pub mod blocks;
 pub mod float;
@@ -13,3 +14,4 @@ pub mod integer;
 pub mod kv;
 pub mod matmul;
 pub mod quant;
+pub mod sparse;

@@ -2,10 +2,12 @@
 //!
 //! Three levels, as in Goto and van de Geijn, "Anatomy of high-performance matrix multiplication" (2008):
 //!
-//! - Rows of `x` are packed into strips as high as a tile, so that a step of `k` reads neighbours, not one element of each of twelve
-//!   rows (which for a power of two as the row's length all fall into the same set of the L1 cache).
-//! - `k` is cut into blocks: the part of a panel that a tile runs down then stays in L1, or L2, while all strips pass over it.
-//! - Strips are grouped so that a block of a group stays in L2 while panel after panel passes.
+//! - Rows of `x` are copied to where the rows of a tile do not fall into the same set of the L1 cache, as they do where they lie if
+//!   their length is a power of two. (Turning them so that a step of `k` reads neighbours did not help: it costs several times the
+//!   copy, and the tile runs no faster.)
+//! - `k` is cut into blocks: the part of a panel that a tile runs down then stays in L2 while all strips pass over it. Short blocks,
+//!   for which it would stay in L1, did not help: each block loads and stores the tile's sums once more.
+//! - Strips are grouped so that a block of a group stays in L2 as well while panel after panel passes.
 //!
 //! Weights of 16 bits are widened once a block if several strips use it, and inside the tile if one does: decode then reads the weight
 //! as it lies in memory, and nothing is written.
@@ -14,22 +16,13 @@
 //! stored, so neither blocks, groups, threads nor the rest of the batch change a bit of it.
 
 use super::panels::{NR, Panels};
-use super::tile::{MAX_ROWS, Operands, height, span, tallest};
+use super::plan::{Part, Plan};
+use super::tile::{AHEAD, K_BLOCK, MAX_ROWS, Micro, Operands, X_STRIDE, span};
 use crate::buffer::{Buffer, Plain};
 use crate::pool::Pool;
 use crate::simd::{Element, Isa, Kernel, Simd};
 use std::cell::RefCell;
 use std::mem::MaybeUninit;
-use std::ops::Range;
-
-/// Steps of `k` in a block: 32 KiB of a panel in f32.
-const K_BLOCK: usize = 256;
-/// Strips in a group: with twelve rows each, a block of them fills a quarter of an L2 cache of 1 MiB.
-const GROUP_STRIPS: usize = 20;
-/// Panels that a thread takes at a time, at most.
-const GROUP_PANELS: usize = 8;
-/// Multiply-adds below which a second thread costs more than it brings.
-const SERIAL_WORK: usize = 128 * 1024;
 
 /// Rows of `x`, `[rows, k]` with a stride.
 #[derive(Clone, Copy, Debug)]
@@ -87,154 +80,77 @@ pub unsafe fn multiply_to<E: Element + Plain>(
     weight: &Panels<E>,
     bias: Option<&[f32]>,
 ) {
-    let (n, k) = (weight.n(), weight.k());
-    if x.rows == 0 || n == 0 {
-        return;
-    }
-    assert!((x.rows - 1) * x.stride + k <= x.values.len(), "x is short");
-    assert!(bias.is_none_or(|bias| bias.len() == n), "a bias an output");
-    let plan = Plan::new(isa, x.rows, n, k, pool.threads());
-    let out = Out {
-        start: out,
-        stride: out_stride,
+    let work = Work {
+        weight,
+        bias: bias.map(Bias::F32),
+        out: Out {
+            start: out,
+            stride: out_stride,
+        },
     };
-    let run = |packed: &[f32]| {
-        let task = |index| Task {
-            plan: &plan,
-            packed,
-            weight,
-            bias,
-            out,
-            strips: plan.strips_of(index),
-            panels: plan.panels_of(index),
+    work.run(pool, x, isa.lanes(), |task| isa.run(task));
+}
+
+impl<E: Element + Plain> Work<'_, E> {
+    /// Runs all tasks by `run`, which enters them on an instruction set with vectors of `lanes` words.
+    pub(super) fn run(
+        self,
+        pool: &Pool,
+        x: Rows<'_>,
+        lanes: usize,
+        run: impl Fn(Task<'_, E>) + Sync,
+    ) {
+        let (n, k) = (self.weight.n(), self.weight.k());
+        if x.rows == 0 || n == 0 {
+            return;
+        }
+        assert!((x.rows - 1) * x.stride + k <= x.values.len(), "x is short");
+        assert!(
+            self.bias.is_none_or(|bias| bias.len() == n),
+            "a bias an output"
+        );
+        let plan = Plan::new(lanes, x.rows, n, k, pool.threads());
+        let all = |packed: &[f32]| {
+            let task = |index| Task {
+                plan: &plan,
+                packed,
+                work: &self,
+                part: plan.part(index),
+            };
+            pool.for_each_chunk(plan.tasks(), plan.chunk(), |range| {
+                range.for_each(|index| run(task(index)));
+            });
         };
-        pool.for_each_chunk(plan.tasks(), plan.chunk(), |range| {
-            range.for_each(|index| isa.run(task(index)));
+        if plan.padded == 1 {
+            return all(&x.values[..k]);
+        }
+        PACKED.with_borrow_mut(|packed| {
+            if packed.len() < plan.packed() {
+                *packed = Buffer::zeroed(plan.packed());
+            }
+            pack_rows(pool, &plan, packed, x);
+            all(packed);
         });
-    };
-    if x.rows == 1 {
-        return run(&x.values[..k]);
-    }
-    PACKED.with_borrow_mut(|packed| {
-        if packed.len() < plan.padded * k {
-            *packed = Buffer::zeroed(plan.padded * k);
-        }
-        pack_rows(pool, &plan, &mut packed[..plan.padded * k], x);
-        run(packed);
-    });
-}
-
-/// How a product is cut up.
-struct Plan {
-    rows: usize,
-    n: usize,
-    k: usize,
-    /// Rows of all strips but the last.
-    tall: usize,
-    strips: usize,
-    /// Rows of the last strip, padding included.
-    last: usize,
-    /// Rows of all strips.
-    padded: usize,
-    k_block: usize,
-    group_strips: usize,
-    group_panels: usize,
-    serial: bool,
-}
-
-impl Plan {
-    fn new(isa: Isa, rows: usize, n: usize, k: usize, threads: usize) -> Self {
-        let lanes = isa.lanes();
-        let tall = tallest(lanes);
-        let strips = rows.div_ceil(tall);
-        let last = height(rows - (strips - 1) * tall, lanes);
-        let panels = n.div_ceil(NR);
-        let serial = threads == 1 || rows * n * k < SERIAL_WORK;
-        // Several tasks a thread, so that one that started late is not waited for; strips are parted where panels are too few.
-        let wanted = if serial { 1 } else { threads * 4 };
-        let across = span(if strips == 1 { last } else { tall }, lanes);
-        let group_panels = panels
-            .div_ceil(wanted)
-            .next_multiple_of(across)
-            .clamp(1, GROUP_PANELS.max(across));
-        let row_groups = wanted
-            .div_ceil(panels.div_ceil(group_panels))
-            .max(strips.div_ceil(GROUP_STRIPS));
-        Self {
-            rows,
-            n,
-            k,
-            tall,
-            strips,
-            last,
-            padded: (strips - 1) * tall + last,
-            // One strip's sums stay in registers from first to last.
-            k_block: if strips == 1 { k } else { K_BLOCK },
-            group_strips: strips.div_ceil(row_groups.min(strips)),
-            group_panels,
-            serial,
-        }
-    }
-
-    fn height(&self, strip: usize) -> usize {
-        if strip + 1 == self.strips {
-            self.last
-        } else {
-            self.tall
-        }
-    }
-
-    fn row_groups(&self) -> usize {
-        self.strips.div_ceil(self.group_strips)
-    }
-
-    fn tasks(&self) -> usize {
-        self.row_groups() * self.n.div_ceil(NR).div_ceil(self.group_panels)
-    }
-
-    fn chunk(&self) -> usize {
-        if self.serial { self.tasks() } else { 1 }
-    }
-
-    fn strips_of(&self, task: usize) -> Range<usize> {
-        let first = task % self.row_groups() * self.group_strips;
-        first..self.strips.min(first + self.group_strips)
-    }
-
-    fn panels_of(&self, task: usize) -> Range<usize> {
-        let first = task / self.row_groups() * self.group_panels;
-        first..self.n.div_ceil(NR).min(first + self.group_panels)
-    }
-
-    /// Where the part of a strip lies whose block begins at `k` and has `len` steps: blocks follow one another, strips within them.
-    fn at(&self, strip: usize, k: usize, len: usize) -> usize {
-        k * self.padded + strip * self.tall * len
     }
 }
 
-/// Packs `x` to `[k / K_BLOCK][strip][K_BLOCK][height]`. Padding rows keep what is there: their sums are never stored.
+/// Packs `x` to `[k / K_BLOCK][row][X_STRIDE]`. Padding rows keep what is there: their sums are never stored.
 fn pack_rows(pool: &Pool, plan: &Plan, packed: &mut [f32], x: Rows<'_>) {
     let to = Out {
         start: packed.as_mut_ptr(),
-        stride: 0,
+        stride: X_STRIDE,
     };
-    let blocks = plan.k.div_ceil(plan.k_block.max(1));
-    let chunk = if plan.serial { plan.strips * blocks } else { 4 };
-    pool.for_each_chunk(plan.strips * blocks, chunk.max(1), |range| {
-        for index in range {
-            let (block, strip) = (index / plan.strips, index % plan.strips);
-            let k = block * plan.k_block;
-            let len = plan.k_block.min(plan.k - k);
-            let (first, height) = (strip * plan.tall, plan.height(strip));
-            // SAFETY: a part of `packed` that no other index names.
-            let to = unsafe {
-                let start = { to }.start.add(plan.at(strip, k, len));
-                std::slice::from_raw_parts_mut(start, len * height)
-            };
-            for r in first..plan.rows.min(first + height) {
-                let row = &x.values[r * x.stride + k..][..len];
-                for (step, value) in row.iter().enumerate() {
-                    to[step * height + r - first] = *value;
+    let chunk = if plan.serial { x.rows } else { 2 * plan.tall };
+    pool.for_each_chunk(x.rows, chunk, |rows| {
+        let to = { to };
+        for k in (0..plan.k).step_by(K_BLOCK) {
+            let len = K_BLOCK.min(plan.k - k);
+            for row in rows.clone() {
+                let from = &x.values[row * x.stride + k..][..len];
+                // SAFETY: a part of `packed` that no other row and block has.
+                unsafe {
+                    let to = to.start.add(plan.at(0, k) + row * to.stride);
+                    to.copy_from_nonoverlapping(from.as_ptr(), len);
                 }
             }
         }
@@ -243,24 +159,64 @@ fn pack_rows(pool: &Pool, plan: &Plan, packed: &mut [f32], x: Rows<'_>) {
 
 /// The output, of which threads write disjoint parts.
 #[derive(Clone, Copy)]
-struct Out {
-    start: *mut f32,
-    stride: usize,
+pub(super) struct Out {
+    pub start: *mut f32,
+    pub stride: usize,
 }
 // SAFETY: tasks write disjoint strips and panels of it.
 unsafe impl Send for Out {}
 // SAFETY: as above.
 unsafe impl Sync for Out {}
 
+/// What is added to a finished sum.
+#[derive(Clone, Copy)]
+pub(super) enum Bias<'a> {
+    F32(&'a [f32]),
+    /// To sums that are whole numbers.
+    I32(&'a [i32]),
+}
+
+impl Bias<'_> {
+    fn len(self) -> usize {
+        match self {
+            Self::F32(bias) => bias.len(),
+            Self::I32(bias) => bias.len(),
+        }
+    }
+
+    /// To outputs that begin with column `first`.
+    #[inline(always)]
+    fn add(self, out: &mut [f32], first: usize) {
+        match self {
+            Self::F32(bias) => {
+                for (out, bias) in out.iter_mut().zip(&bias[first..]) {
+                    *out += bias;
+                }
+            }
+            Self::I32(bias) => {
+                for (out, bias) in out.iter_mut().zip(&bias[first..]) {
+                    *out =
+                        f32::from_bits(bias.wrapping_add_unsigned(out.to_bits()).cast_unsigned());
+                }
+            }
+        }
+    }
+}
+
+/// The operands that do not depend on the number of rows.
+pub(super) struct Work<'a, E: Plain> {
+    pub weight: &'a Panels<E>,
+    pub bias: Option<Bias<'a>>,
+    /// Whoever makes this promises that all rows may be written, by this product alone.
+    pub out: Out,
+}
+
 /// Some strips of `x` times some panels of the weight, on one thread.
-struct Task<'a, E: Plain> {
+pub(super) struct Task<'a, E: Plain> {
     plan: &'a Plan,
     packed: &'a [f32],
-    weight: &'a Panels<E>,
-    bias: Option<&'a [f32]>,
-    out: Out,
-    strips: Range<usize>,
-    panels: Range<usize>,
+    work: &'a Work<'a, E>,
+    part: Part,
 }
 
 /// One block of a panel, widened; or a tile of outputs that lies beyond the edge.
@@ -270,13 +226,23 @@ struct Block<const LEN: usize>(MaybeUninit<[f32; LEN]>);
 impl<E: Element + Plain> Kernel for Task<'_, E> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
+        // SAFETY: the caller's promise.
+        unsafe { self.compute::<S>() }
+    }
+}
+
+impl<E: Element + Plain> Task<'_, E> {
+    /// # Safety
+    /// The CPU must have what `S` uses, and the caller must be compiled for it.
+    #[inline(always)]
+    pub unsafe fn compute<S: Micro>(self) {
         let plan = self.plan;
         let mut k = 0;
         loop {
-            let len = plan.k_block.min(plan.k - k);
-            // SAFETY: `Isa::run` chose S.
+            let len = K_BLOCK.min(plan.k - k);
+            // SAFETY: the caller's promise; blocks lie inside the panels.
             unsafe {
-                if self.strips.len() == 1 || size_of::<E>() == size_of::<f32>() {
+                if self.part.strips.len() == 1 || size_of::<E>() == size_of::<f32>() {
                     self.block_as_stored::<S>(k, len);
                 } else {
                     self.block_widened::<S>(k, len);
@@ -289,23 +255,22 @@ impl<E: Element + Plain> Kernel for Task<'_, E> {
         }
         self.add_bias();
     }
-}
 
-impl<E: Element + Plain> Task<'_, E> {
     #[inline(always)]
-    unsafe fn block_as_stored<S: Simd>(&self, k: usize, len: usize) {
+    unsafe fn block_as_stored<S: Micro>(&self, k: usize, len: usize) {
         let stride = self.plan.k * NR;
-        let across = match self.strips.len() {
-            1 => span(self.plan.height(self.strips.start), S::LANES),
+        let across = match self.part.strips.len() {
+            1 => span(self.plan.height(self.part.strips.start), S::LANES),
             _ => 1,
         };
-        let mut panel = self.panels.start;
-        while panel < self.panels.end {
-            let whole = (panel + across) * NR <= self.plan.n && panel + across <= self.panels.end;
+        let mut panel = self.part.panels.start;
+        while panel < self.part.panels.end {
+            let whole =
+                (panel + across) * NR <= self.plan.n && panel + across <= self.part.panels.end;
             let count = if whole { across } else { 1 };
-            let w = &self.weight.from(panel)[k * NR..];
+            let w = &self.work.weight.from(panel)[k * NR..];
             debug_assert!(w.len() >= (count - 1) * stride + len * NR);
-            for strip in self.strips.clone() {
+            for strip in self.part.strips.clone() {
                 // SAFETY: `count` panels from here, `len` steps from `k` on, lie inside.
                 unsafe { self.tile::<S, E>(strip, panel, count, w.as_ptr(), stride, k, len) };
             }
@@ -314,17 +279,15 @@ impl<E: Element + Plain> Task<'_, E> {
     }
 
     #[inline(always)]
-    unsafe fn block_widened<S: Simd>(&self, k: usize, len: usize) {
+    unsafe fn block_widened<S: Micro>(&self, k: usize, len: usize) {
         let mut wide = Block::<{ K_BLOCK * NR }>(MaybeUninit::uninit());
         let to: *mut f32 = wide.0.as_mut_ptr().cast();
-        for panel in self.panels.clone() {
-            let from = &self.weight.from(panel)[k * NR..][..len * NR];
+        for panel in self.part.panels.clone() {
+            let from = &self.work.weight.from(panel)[k * NR..][..len * NR];
             debug_assert!(len <= K_BLOCK);
-            for at in (0..len * NR).step_by(S::LANES) {
-                // SAFETY: a panel's row is whole vectors; the block has room for K_BLOCK of them.
-                unsafe { E::load::<S>(from.as_ptr().add(at)).store(to.add(at)) };
-            }
-            for strip in self.strips.clone() {
+            // SAFETY: a panel's rows are whole vectors; the block has room for K_BLOCK of them.
+            unsafe { S::widen(from, to) };
+            for strip in self.part.strips.clone() {
                 // SAFETY: the block was just filled.
                 unsafe { self.tile::<S, f32>(strip, panel, 1, to, 0, k, len) };
             }
@@ -333,7 +296,7 @@ impl<E: Element + Plain> Task<'_, E> {
 
     /// One strip by `count` panels. Where the tile would reach beyond the rows or columns that there are, it is computed aside.
     #[inline(always)]
-    unsafe fn tile<S: Simd, W: Element>(
+    unsafe fn tile<S: Micro, W: Element>(
         &self,
         strip: usize,
         panel: usize,
@@ -348,22 +311,26 @@ impl<E: Element + Plain> Task<'_, E> {
         let (row, col) = (strip * plan.tall, panel * NR);
         let rows = height.min(plan.rows - row);
         let cols = (count * NR).min(plan.n - col);
-        let x = &self.packed[plan.at(strip, k, len)..];
-        debug_assert!(x.len() >= len * height);
+        let x = match plan.padded {
+            1 => &self.packed[k..],
+            _ => &self.packed[plan.at(strip, k)..],
+        };
+        debug_assert!(x.len() >= (height - 1) * X_STRIDE + len);
         // SAFETY: `rows` by `cols` outputs from here lie inside, and are this task's own; `aside` has room for a whole tile.
         unsafe {
-            let c = self.out.start.add(row * self.out.stride + col);
+            let c = self.work.out.start.add(row * self.work.out.stride + col);
             let mut operands = Operands {
                 c,
-                c_stride: self.out.stride,
+                c_stride: self.work.out.stride,
                 x: x.as_ptr(),
                 w,
                 panel_stride,
                 k: len,
                 resume: k > 0,
+                ahead: AHEAD,
             };
             if rows == height && cols == count * NR {
-                return operands.run::<S>(height, count);
+                return S::run(&operands, height, count);
             }
             let mut aside = Block::<{ MAX_ROWS * NR }>(MaybeUninit::uninit());
             operands.c = aside.0.as_mut_ptr().cast();
@@ -374,15 +341,15 @@ impl<E: Element + Plain> Task<'_, E> {
                     operands.c,
                     operands.c_stride,
                     c,
-                    self.out.stride,
+                    self.work.out.stride,
                     rows,
                     cols,
                 );
             }
-            operands.run::<S>(height, count);
+            S::run(&operands, height, count);
             copy(
                 c,
-                self.out.stride,
+                self.work.out.stride,
                 operands.c,
                 operands.c_stride,
                 rows,
@@ -393,19 +360,22 @@ impl<E: Element + Plain> Task<'_, E> {
 
     #[inline(always)]
     fn add_bias(&self) {
-        let Some(bias) = self.bias else { return };
+        let Some(bias) = self.work.bias else { return };
         let plan = self.plan;
-        let cols = self.panels.start * NR..plan.n.min(self.panels.end * NR);
-        let rows = self.strips.start * plan.tall..plan.rows.min(self.strips.end * plan.tall);
+        let cols = self.part.panels.start * NR..plan.n.min(self.part.panels.end * NR);
+        let rows =
+            self.part.strips.start * plan.tall..plan.rows.min(self.part.strips.end * plan.tall);
         for row in rows {
             // SAFETY: inside the output, and this task's own.
             let out = unsafe {
-                let start = self.out.start.add(row * self.out.stride + cols.start);
+                let start = self
+                    .work
+                    .out
+                    .start
+                    .add(row * self.work.out.stride + cols.start);
                 std::slice::from_raw_parts_mut(start, cols.len())
             };
-            for (out, bias) in out.iter_mut().zip(&bias[cols.clone()]) {
-                *out += bias;
-            }
+            bias.add(out, cols.start);
         }
     }
 }

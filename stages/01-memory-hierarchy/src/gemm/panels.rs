@@ -38,6 +38,21 @@ impl<E: Element + Plain> Panels<E> {
         Self { elements, n, k }
     }
 
+    /// Packs a matrix `[k, n]`, whose rows follow one another: the weight of a product with its columns.
+    ///
+    /// # Panics
+    /// If `matrix` has another length than `k * n`.
+    pub fn pack_columns(matrix: &[E], k: usize, n: usize) -> Self {
+        assert_eq!(matrix.len(), k * n, "a matrix of {k} rows of {n}");
+        let mut elements = Buffer::zeroed(n.div_ceil(NR) * k * NR);
+        for (at, to) in elements.chunks_exact_mut(NR).enumerate() {
+            let (panel, row) = (at / k, at % k);
+            let width = NR.min(n - panel * NR);
+            to[..width].copy_from_slice(&matrix[row * n + panel * NR..][..width]);
+        }
+        Self { elements, n, k }
+    }
+
     /// Outputs: rows of the weight as it was given.
     pub fn n(&self) -> usize {
         self.n

@@ -3,7 +3,9 @@
 //! A kernel is written once over [`Simd`] and run by [`Isa::run`], which enters it through a function compiled for the chosen
 //! instruction set; everything in a kernel is `inline(always)` so that it is compiled there too.
 
+pub mod dot;
 pub mod math;
+pub mod pick;
 pub mod portable;
 #[cfg(target_arch = "x86_64")]
 pub mod x86;
@@ -16,7 +18,7 @@ use half::{bf16, f16};
 /// Every method may use instructions that only [`Isa::run`] has made sure of, and pointers must be valid for
 /// [`Simd::LANES`] elements.
 #[allow(clippy::missing_safety_doc)] // the trait says it for all
-pub unsafe trait Simd: Copy {
+pub unsafe trait Simd: Copy + pick::Pick {
     /// Lanes in a vector.
     const LANES: usize;
     /// All lanes equal.
@@ -81,6 +83,24 @@ element!(bf16, bf16::ZERO, load_bf16);
 element!(f16, f16::ZERO, load_f16);
 element!(i8, 0, load_i8);
 
+/// Asks for the cache line at an address, which may lie anywhere: a hint, that reads nothing.
+#[inline(always)]
+pub fn prefetch<T>(address: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: part of every x86-64; faults at no address.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(address.cast());
+    }
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: part of every AArch64; faults at no address.
+    unsafe {
+        std::arch::asm!("prfm pldl1keep, [{}]", in(reg) address, options(nostack, readonly, preserves_flags));
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    let _ = address;
+}
+
 /// A computation that runs on any instruction set.
 pub trait Kernel {
     /// Does it.
@@ -116,7 +136,8 @@ impl Isa {
         {
             let avx2 = is_x86_feature_detected!("avx2")
                 && is_x86_feature_detected!("fma")
-                && is_x86_feature_detected!("f16c");
+                && is_x86_feature_detected!("f16c")
+                && is_x86_feature_detected!("popcnt");
             if avx2 && is_x86_feature_detected!("avx512f") {
                 found.push(Self::Avx512);
             }

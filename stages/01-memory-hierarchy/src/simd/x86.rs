@@ -2,13 +2,13 @@
 use super::{Kernel, Simd, bf16, f16};
 use std::arch::x86_64::*;
 
-#[target_feature(enable = "avx2,fma,f16c")]
+#[target_feature(enable = "avx2,fma,f16c,popcnt")]
 pub(super) unsafe fn run_avx2(kernel: impl Kernel) {
     // SAFETY: the features are this function's own.
     unsafe { kernel.run::<Avx2>() }
 }
 
-#[target_feature(enable = "avx512f,avx2,fma,f16c")]
+#[target_feature(enable = "avx512f,avx2,fma,f16c,popcnt")]
 pub(super) unsafe fn run_avx512(kernel: impl Kernel) {
     // SAFETY: the features are this function's own.
     unsafe { kernel.run::<Avx512>() }

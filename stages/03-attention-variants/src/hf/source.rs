@@ -1,4 +1,4 @@
-//! Where a model's files come from: a folder, bytes in the program itself, or one GGUF file.
+//! Where a model's files come from: a folder, bytes in the program itself, one file of weights, or one GGUF file.
 
 use std::fs::File;
 use std::ops::Deref;
@@ -9,13 +9,18 @@ use memmap2::Mmap;
 
 use super::{Gguf, LoadError};
 
-/// A Hugging Face folder or a GGUF file.
+/// The file that holds all weights where they are not in shards.
+pub(super) const SINGLE: &str = "model.safetensors";
+
+/// A Hugging Face folder, one file of weights, or a GGUF file.
 ///
-/// Files in a folder are mapped, not read: nothing may write to them while something that was loaded from them is alive.
+/// Files on disk are mapped, not read: nothing may write to them while something that was loaded from them is alive.
 #[derive(Clone, Debug)]
 pub enum Source {
     /// A folder on disk.
     Dir(PathBuf),
+    /// One safetensors file, of whatever name; it is read as `model.safetensors`, and there is no other.
+    File(PathBuf),
     /// File names and contents, such as `include_bytes!` gives.
     Embedded(&'static [(&'static str, &'static [u8])]),
     /// A GGUF file, its header read.
@@ -41,6 +46,7 @@ impl Source {
     pub(super) fn name_of(&self, file: &str) -> String {
         match self {
             Source::Dir(folder) => folder.join(file).display().to_string(),
+            Source::File(path) => path.display().to_string(),
             Source::Embedded(_) => format!("(embedded) {file}"),
             Source::Gguf(gguf) => format!("{} {file}", gguf.file()),
         }
@@ -48,20 +54,24 @@ impl Source {
 
     /// The content of a file; `None` if there is no such file.
     pub(super) fn open(&self, file: &str) -> Result<Option<Bytes>, LoadError> {
-        match self {
-            Source::Dir(folder) => match map(&folder.join(file)) {
-                Ok(bytes) => Ok(Some(bytes)),
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-                Err(source) => Err(LoadError::Io {
-                    file: self.name_of(file),
-                    source,
-                }),
-            },
-            Source::Embedded(files) => Ok(files
-                .iter()
-                .find(|(name, _)| *name == file)
-                .map(|(_, content)| Bytes::Embedded(content))),
-            Source::Gguf(_) => Ok(None),
+        let path = match self {
+            Source::Dir(folder) => folder.join(file),
+            Source::File(path) if file == SINGLE => path.clone(),
+            Source::File(_) | Source::Gguf(_) => return Ok(None),
+            Source::Embedded(files) => {
+                return Ok(files
+                    .iter()
+                    .find(|(name, _)| *name == file)
+                    .map(|(_, content)| Bytes::Embedded(content)));
+            }
+        };
+        match map(&path) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(LoadError::Io {
+                file: self.name_of(file),
+                source,
+            }),
         }
     }
 

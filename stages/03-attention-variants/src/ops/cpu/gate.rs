@@ -60,7 +60,7 @@ unsafe fn smooth<S: Simd>(x: S, activation: Activation) -> S {
         match activation {
             Activation::Silu => math::logistic_gate(x, x),
             _ => {
-                const SLOPE: f32 = 1.595_769_1; // 2 * sqrt(2 / pi)
+                const SLOPE: f32 = 1.595_769; // 2 * sqrt(2 / pi)
                 let bent = x.mul(x).mul_add(S::splat(0.044_715), S::splat(1.0));
                 math::logistic_gate(x, x.mul(bent).mul(S::splat(SLOPE)))
             }

@@ -1,0 +1,80 @@
+//! The digits CNN: which digit somebody wrote.
+//!
+//! The invariant: a picture reaches the network as the network's training digits were made, by [`picture`], whatever it was before.
+
+pub mod picture;
+
+use attention_variants::hf::{LoadError, Source};
+use memory_hierarchy::conv::{Algorithm, Cnn, CnnWeights, ConvWeights, softmax};
+use memory_hierarchy::{Isa, Pool};
+use picture::SIDE;
+
+/// What can be told apart.
+pub const CLASSES: usize = 10;
+/// Channels of the image, and of each convolution.
+const CHANNELS: [usize; 3] = [1, 16, 32];
+
+/// The network, ready to read digits.
+pub struct Digits {
+    cnn: Cnn,
+    pool: Pool,
+    isa: Isa,
+}
+
+impl Digits {
+    /// Loads the weights `conv1.weight [16, 1, 3, 3]`, `conv1.bias`, `conv2.weight [32, 16, 3, 3]`, `conv2.bias`, `fc.weight [10, 1568]`
+    /// and `fc.bias`, to read up to `batch` digits at a time on `threads` threads.
+    ///
+    /// # Errors
+    /// A file that is not safetensors, or whose tensors are others.
+    pub fn load(source: &Source, batch: usize, threads: usize) -> Result<Self, LoadError> {
+        let pool = Pool::new(threads);
+        let weights = weights(source)?;
+        Ok(Self {
+            cnn: Cnn::new(&weights, Algorithm::Im2col, batch, &pool),
+            pool,
+            isa: Isa::detect(),
+        })
+    }
+
+    /// Logits `[n, 10]` of `images [n, 28, 28]`, ink at 1.
+    ///
+    /// # Panics
+    /// If there are more images than the batch that was asked for.
+    pub fn logits(&mut self, images: &[f32]) -> &[f32] {
+        self.cnn.forward(&self.pool, self.isa, images)
+    }
+
+    /// The probability of each digit.
+    pub fn probabilities(&mut self, image: &[f32; SIDE * SIDE]) -> [f32; CLASSES] {
+        let mut probabilities = [0.0; CLASSES];
+        probabilities.copy_from_slice(self.logits(image));
+        softmax(&mut probabilities);
+        probabilities
+    }
+}
+
+/// The weights of the network, by name and shape, and no others.
+///
+/// # Errors
+/// As [`Digits::load`].
+pub fn weights(source: &Source) -> Result<CnnWeights, LoadError> {
+    let mut file = source.weights()?;
+    let mut convolutions = Vec::new();
+    for (layer, channels) in CHANNELS.windows(2).enumerate() {
+        let name = |part| format!("conv{}.{part}", layer + 1);
+        convolutions.push(ConvWeights {
+            filters: file.tensor(&name("weight"), &[channels[1], channels[0], 3, 3])?,
+            bias: file.tensor(&name("bias"), &[channels[1]])?,
+        });
+    }
+    let flat = CHANNELS[2] * (SIDE / 4) * (SIDE / 4);
+    let weights = CnnWeights {
+        side: SIDE,
+        convolutions,
+        linear: file.tensor("fc.weight", &[CLASSES, flat])?,
+        linear_bias: file.tensor("fc.bias", &[CLASSES])?,
+    };
+    file.finish_all()?;
+    Ok(weights)
+}

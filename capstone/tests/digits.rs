@@ -1,0 +1,438 @@
+//! The digits CNN: its accuracy on digits that it was never trained on, its logits against numpy's, and pictures of every kind.
+
+use fastserve::digits::picture::{PictureError, SIDE, decode, normalise};
+use fastserve::digits::{CLASSES, Digits, weights};
+use fastserve::embedded::DIGITS;
+use memory_hierarchy::conv::{Algorithm, Cnn};
+use memory_hierarchy::{Isa, Pool};
+use png::{BitDepth, ColorType};
+use serde_json::Value;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+/// Held-out digits a class.
+const EACH: usize = 100;
+
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("digits")
+}
+
+fn golden() -> Value {
+    let text = std::fs::read_to_string(folder().join("golden.json")).expect("the file is there");
+    serde_json::from_str(&text).expect("the file is JSON")
+}
+
+/// The held-out digits, ink at 1, and their labels.
+fn held_out() -> Vec<(Vec<f32>, usize)> {
+    let sheet = decode(&std::fs::read(folder().join("held_out.png")).unwrap()).unwrap();
+    assert_eq!((sheet.width, sheet.height), (EACH * SIDE, CLASSES * SIDE));
+    let digit = |label: usize, column: usize| {
+        let rows = (0..SIDE)
+            .flat_map(|y| &sheet.grey[(label * SIDE + y) * sheet.width + column * SIDE..][..SIDE]);
+        (rows.map(|grey| grey / 255.0).collect(), label)
+    };
+    (0..CLASSES)
+        .flat_map(|label| (0..EACH).map(move |column| digit(label, column)))
+        .collect()
+}
+
+fn most_likely(logits: &[f32]) -> usize {
+    assert!(logits.iter().all(|logit| logit.is_finite()));
+    (0..CLASSES)
+        .max_by(|a, b| logits[*a].total_cmp(&logits[*b]))
+        .unwrap()
+}
+
+#[test]
+fn it_reads_digits_that_it_was_never_trained_on() {
+    let digits = held_out();
+    let (golden, weights) = (golden(), weights(&DIGITS).unwrap());
+    for algorithm in [Algorithm::Im2col, Algorithm::Winograd] {
+        let pool = Pool::new(2);
+        let mut cnn = Cnn::new(&weights, algorithm, 96, &pool);
+        let mut right = 0;
+        for batch in digits.chunks(96) {
+            let images: Vec<f32> = batch.iter().flat_map(|(image, _)| image).copied().collect();
+            let logits = cnn.forward(&pool, Isa::detect(), &images);
+            let read = logits.chunks(CLASSES).map(most_likely);
+            right += read
+                .zip(batch)
+                .filter(|(read, (_, label))| read == label)
+                .count();
+        }
+        println!("{algorithm:?}: {right} of {}", digits.len());
+        assert!(
+            right as f64 >= 0.97 * digits.len() as f64,
+            "{right} are right"
+        );
+        // Single precision turns a digit only where two logits are all but equal.
+        assert!(
+            right.abs_diff(golden["right"].as_u64().unwrap() as usize) <= 1,
+            "{right} are right"
+        );
+    }
+}
+
+#[test]
+fn logits_are_those_of_double_precision() {
+    let (golden, weights, digits) = (golden(), weights(&DIGITS).unwrap(), held_out());
+    let every = golden["golden_every"].as_u64().unwrap() as usize;
+    let expected = golden["golden_logits"].as_array().unwrap();
+    assert_eq!(expected.len(), digits.len() / every);
+    let pool = Pool::new(1);
+    for isa in Isa::available() {
+        for algorithm in [Algorithm::Im2col, Algorithm::Winograd] {
+            let mut cnn = Cnn::new(&weights, algorithm, 1, &pool);
+            for (row, (image, _)) in expected.iter().zip(digits.iter().step_by(every)) {
+                let logits = cnn.forward(&pool, isa, image);
+                for (logit, expected) in logits.iter().zip(row.as_array().unwrap()) {
+                    let error = (f64::from(*logit) - expected.as_f64().unwrap()).abs();
+                    assert!(
+                        error < 1e-4,
+                        "{isa:?} {algorithm:?}: {logit}, not {expected}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// How a test draws a digit.
+#[derive(Clone, Copy, Debug)]
+struct Drawing {
+    color: ColorType,
+    depth: BitDepth,
+    /// Times 28 pixels.
+    size: usize,
+    /// Paper above and to the left, to the right and below.
+    margin: [usize; 2],
+    /// Brightness of paper and ink.
+    paper: f32,
+    ink: f32,
+}
+
+const DARK_ON_LIGHT: Drawing = Drawing {
+    color: ColorType::Grayscale,
+    depth: BitDepth::Eight,
+    size: 1,
+    margin: [0, 0],
+    paper: 255.0,
+    ink: 0.0,
+};
+
+/// The digit as a PNG: between pixels the brightness is interpolated.
+fn draw(image: &[f32], drawing: Drawing) -> Vec<u8> {
+    let [before, after] = drawing.margin;
+    let side = SIDE * drawing.size + before + after;
+    let at = |y: usize, x: usize| {
+        let place = |at: usize| (at as f32 + 0.5 - before as f32) / drawing.size as f32 - 0.5;
+        let pixel = |y: f32, x: f32| {
+            let inside = |at: f32| (0.0..SIDE as f32).contains(&at);
+            if inside(y) && inside(x) {
+                image[y as usize * SIDE + x as usize]
+            } else {
+                0.0
+            }
+        };
+        let (y, x) = (place(y), place(x));
+        let (top, left) = (y.floor(), x.floor());
+        let (down, right) = (y - top, x - left);
+        let upper = pixel(top, left) * (1.0 - right) + pixel(top, left + 1.0) * right;
+        let lower = pixel(top + 1.0, left) * (1.0 - right) + pixel(top + 1.0, left + 1.0) * right;
+        let ink = upper * (1.0 - down) + lower * down;
+        (drawing.paper + (drawing.ink - drawing.paper) * ink).round() as u8
+    };
+    let grey: Vec<u8> = (0..side * side)
+        .map(|pixel| at(pixel / side, pixel % side))
+        .collect();
+    encode(&grey, side, drawing)
+}
+
+/// Grey pixels in any colour type. With alpha, darkness becomes opacity: black ink on nothing.
+fn encode(grey: &[u8], side: usize, Drawing { color, depth, .. }: Drawing) -> Vec<u8> {
+    let data: Vec<u8> = match (color, depth) {
+        (ColorType::Grayscale | ColorType::Indexed, BitDepth::One) => grey
+            .chunks(side)
+            .flat_map(|row| row.chunks(8))
+            .map(|bits| {
+                bits.iter().enumerate().fold(0, |byte, (at, grey)| {
+                    byte | u8::from(*grey > 127) << (7 - at)
+                })
+            })
+            .collect(),
+        (ColorType::Grayscale, BitDepth::Sixteen) => {
+            grey.iter().flat_map(|grey| [*grey, 77]).collect()
+        }
+        (ColorType::Grayscale | ColorType::Indexed, _) => grey.to_vec(),
+        (ColorType::GrayscaleAlpha, _) => grey.iter().flat_map(|grey| [0, 255 - grey]).collect(),
+        (ColorType::Rgb, _) => grey.iter().flat_map(|grey| [*grey; 3]).collect(),
+        (ColorType::Rgba, _) => grey.iter().flat_map(|grey| [0, 0, 0, 255 - grey]).collect(),
+    };
+    let mut png = Vec::new();
+    let mut encoder = png::Encoder::new(&mut png, side as u32, side as u32);
+    encoder.set_color(color);
+    encoder.set_depth(depth);
+    if color == ColorType::Indexed {
+        // Dark blue on yellow, by way of shades between.
+        let shades = if depth == BitDepth::One { 2 } else { 256 };
+        let shade = |at: usize, of: usize| (at * of / (shades - 1)) as u8;
+        encoder.set_palette(
+            (0..shades)
+                .flat_map(|at| [shade(at, 255), shade(at, 230), 90])
+                .collect::<Vec<u8>>(),
+        );
+    }
+    encoder
+        .write_header()
+        .unwrap()
+        .write_image_data(&data)
+        .unwrap();
+    png
+}
+
+/// How a person may have the digit: larger, off the centre, on other paper, in every format.
+fn drawings() -> Vec<Drawing> {
+    use ColorType::{Grayscale, GrayscaleAlpha, Indexed, Rgb, Rgba};
+    let larger = Drawing {
+        size: 4,
+        margin: [3, 40],
+        ..DARK_ON_LIGHT
+    };
+    vec![
+        DARK_ON_LIGHT,
+        Drawing {
+            paper: 0.0,
+            ink: 255.0,
+            ..DARK_ON_LIGHT
+        },
+        Drawing {
+            color: Rgb,
+            paper: 30.0,
+            ink: 200.0,
+            ..larger
+        },
+        Drawing {
+            color: Rgb,
+            paper: 210.0,
+            ink: 90.0,
+            margin: [70, 0],
+            ..larger
+        },
+        Drawing {
+            color: Rgba,
+            size: 3,
+            ..larger
+        },
+        Drawing {
+            color: GrayscaleAlpha,
+            size: 2,
+            ..larger
+        },
+        Drawing {
+            color: Indexed,
+            size: 9,
+            ..larger
+        },
+        Drawing {
+            color: Indexed,
+            depth: BitDepth::One,
+            ..larger
+        },
+        Drawing {
+            color: Grayscale,
+            depth: BitDepth::One,
+            size: 8,
+            ..larger
+        },
+        Drawing {
+            color: Grayscale,
+            depth: BitDepth::Sixteen,
+            size: 1,
+            margin: [1, 0],
+            ..larger
+        },
+    ]
+}
+
+#[test]
+fn a_picture_of_any_kind_is_read_as_its_digit() {
+    let mut network = Digits::load(&DIGITS, 1, 1).unwrap();
+    let digits = held_out();
+    for drawing in drawings() {
+        let mut right = 0;
+        let some: Vec<_> = digits.iter().step_by(10).collect();
+        for (image, label) in &some {
+            let picture = decode(&draw(image, drawing)).unwrap();
+            let read = most_likely(&network.probabilities(&normalise(&picture).unwrap()));
+            right += usize::from(read == *label);
+        }
+        println!("{right} of {}: {drawing:?}", some.len());
+        assert!(
+            right * 100 >= some.len() * 96,
+            "{right} of {}: {drawing:?}",
+            some.len()
+        );
+    }
+}
+
+/// The digits of MNIST are made as `normalise` makes them, so there it has nearly nothing to do.
+#[test]
+fn a_digit_that_is_already_normal_stays_as_it_is() {
+    let mut moved = 0.0;
+    let digits = held_out();
+    for (image, _) in &digits {
+        let again = normalise(&decode(&draw(image, DARK_ON_LIGHT)).unwrap()).unwrap();
+        let change: f32 = again
+            .iter()
+            .zip(image)
+            .map(|(again, image)| (again - image).abs())
+            .sum();
+        moved += f64::from(change / image.iter().sum::<f32>());
+    }
+    let mean = moved / digits.len() as f64;
+    assert!(mean < 0.05, "{mean} of the ink has moved");
+}
+
+#[test]
+fn what_is_no_digit_is_refused_with_advice() {
+    let blank = encode(&[200; 100], 10, DARK_ON_LIGHT);
+    assert_eq!(
+        normalise(&decode(&blank).unwrap()),
+        Err(PictureError::Empty)
+    );
+    let transparent = encode(
+        &[255; 100],
+        10,
+        Drawing {
+            color: ColorType::Rgba,
+            ..DARK_ON_LIGHT
+        },
+    );
+    assert_eq!(
+        normalise(&decode(&transparent).unwrap()),
+        Err(PictureError::Empty)
+    );
+    let digit = draw(&held_out()[0].0, DARK_ON_LIGHT);
+    for bytes in [
+        &b""[..],
+        b"\xff\xd8\xff\xe0 a JPEG",
+        &digit[..digit.len() / 2],
+    ] {
+        assert!(matches!(decode(bytes), Err(PictureError::NotPng(_))));
+    }
+    // A header that claims more than there is: refused before anything is allocated.
+    let mut huge = Vec::new();
+    let header = png::Encoder::new(&mut huge, 100_000, 100_000).write_header();
+    header.unwrap().write_chunk(png::chunk::IDAT, &[]).unwrap();
+    assert_eq!(
+        decode(&huge),
+        Err(PictureError::TooLarge {
+            width: 100_000,
+            height: 100_000
+        })
+    );
+    // One pixel of ink, and one pixel in all.
+    let mut speck = [255; 100];
+    speck[55] = 0;
+    assert!(normalise(&decode(&encode(&speck, 10, DARK_ON_LIGHT)).unwrap()).is_ok());
+    assert_eq!(
+        normalise(&decode(&encode(&[0], 1, DARK_ON_LIGHT)).unwrap()),
+        Err(PictureError::Empty)
+    );
+}
+
+fn classify(args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fastserve"));
+    command
+        .arg("classify")
+        .args(args)
+        .output()
+        .expect("the binary runs")
+}
+
+/// The committed pictures: a digit of each class, drawn in each way. `UPDATE_SAMPLES` writes them anew.
+#[test]
+fn the_command_reads_the_samples() {
+    let (digits, folder) = (held_out(), folder());
+    let weights = folder.join("model.safetensors");
+    let names = [
+        "grey",
+        "white-on-black",
+        "rgb-dark",
+        "rgb-grey",
+        "transparent",
+        "grey-alpha",
+        "palette",
+        "palette-2",
+        "1-bit",
+        "16-bit",
+    ];
+    for (label, (name, drawing)) in names.into_iter().zip(drawings()).enumerate() {
+        let path = folder.join(format!("samples/{label}-{name}.png"));
+        let picture = draw(&digits[label * EACH + 7].0, drawing);
+        if std::env::var_os("UPDATE_SAMPLES").is_some() {
+            std::fs::write(&path, &picture).unwrap();
+        }
+        let committed = std::fs::read(&path).unwrap();
+        assert_eq!(
+            decode(&committed),
+            decode(&picture),
+            "{name} is another picture"
+        );
+        let path = path.to_str().unwrap();
+        let out = classify(&["--model", "digits", "--input", path, "--top", "2"]);
+        let text = String::from_utf8(out.stdout).unwrap();
+        assert!(out.status.success() && text.lines().count() == 3, "{text}");
+        assert!(text.starts_with(&label.to_string()), "{name}: {text}");
+        let out = classify(&[
+            "--model",
+            weights.to_str().unwrap(),
+            "--input",
+            path,
+            "--json",
+        ]);
+        let json: Value = serde_json::from_slice(&out.stdout).unwrap();
+        assert_eq!(json["digit"], label, "{name}");
+        let top = json["top"].as_array().unwrap();
+        assert!(
+            top.len() == 3 && top[0]["probability"].as_f64().unwrap() > 0.5,
+            "{name}: {json}"
+        );
+    }
+}
+
+#[test]
+fn the_command_says_what_is_wrong() {
+    let folder = folder();
+    let path = |name: &str| folder.join(name).to_str().unwrap().to_owned();
+    let picture = path("held_out.png");
+    for (input, advice) in [
+        ("none.png", "check that the path is right"),
+        ("golden.json", "convert the picture as PNG"),
+        ("samples", "cannot be read"),
+    ] {
+        let out = classify(&["--input", &path(input)]);
+        let text = String::from_utf8(out.stderr).unwrap();
+        assert!(
+            !out.status.success() && text.contains(advice) && text.contains(input),
+            "{text}"
+        );
+    }
+    for (model, advice) in [
+        (path("none.safetensors"), "not found"),
+        (path("golden.json"), "safetensors"),
+        (path("../model/draft/model.safetensors"), "conv1.weight"),
+    ] {
+        let out = classify(&["--input", &picture, "--model", &model]);
+        let text = String::from_utf8(out.stderr).unwrap();
+        assert!(
+            !out.status.success() && text.contains(advice) && text.contains("--model"),
+            "{text}"
+        );
+    }
+    assert!(
+        !classify(&["--input", &picture, "--top", "11"])
+            .status
+            .success()
+    );
+}
