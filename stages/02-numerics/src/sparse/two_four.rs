@@ -81,10 +81,8 @@ impl TwoFour {
     /// The column of number `index` of a row with these positions.
     #[inline(always)]
     fn column(positions: &[u8], index: usize) -> usize {
-        // ANCHOR: solve-two-four-column
         let position = positions[index / 4] >> (2 * (index % 4)) & 3;
         4 * (index / 2) + usize::from(position)
-        // ANCHOR_END: solve-two-four-column
     }
 
     /// Values and positions of a row.
@@ -165,13 +163,13 @@ fn check_k(k: usize) -> Result<(), FormatError> {
 
 /// The rising positions of the two that stay, with zeros taken along if fewer than two are not zero; `None` if more are.
 fn pair(four: [f32; 4]) -> Option<[usize; 2]> {
-    // ANCHOR: solve-two-four-pair
+    // ANCHOR: solve-two-four
     let mut taken: Vec<usize> = (0..4).filter(|&i| four[i] != 0.0).collect();
     let zeros = (0..4).filter(|&i| four[i] == 0.0);
     taken.extend(zeros.take(2usize.saturating_sub(taken.len())));
     taken.sort();
     taken.try_into().ok()
-    // ANCHOR_END: solve-two-four-pair
+    // ANCHOR_END: solve-two-four
 }
 
 impl Weight for TwoFour {
