@@ -234,7 +234,6 @@ impl Product<'_> {
 
 // Constants, since a format cannot be a parameter of a function.
 const Q8: u8 = Format::Q8 as u8;
-const Q4: u8 = Format::Q4 as u8;
 const Q4_OFFSETS: u8 = Format::Q4Offsets as u8;
 
 /// Plain loops here and above: a closure is not compiled for the instruction set that its function is.
