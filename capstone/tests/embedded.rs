@@ -3,7 +3,9 @@
 //! The lists are fixed before training and lie in capstone/model/results.
 
 use attention_variants::hf::{ChatTemplate, Source, Tokenizer};
-use attention_variants::ops::KvType;
+use attention_variants::models::{LanguageModel, load};
+use attention_variants::ops::{Cpu, KvType};
+use attention_variants::step::{StepInputs, StepLimits};
 use decoding::SamplingParams;
 use fastserve::engine::{Engine, EngineConfig};
 use fastserve::model::ModelArgs;
@@ -178,6 +180,63 @@ fn the_draft_says_what_transformers_says() {
 fn half_precision_in_the_cache_changes_no_answer() {
     check_golden("main", KvType::F16);
     check_golden("draft", KvType::F16);
+}
+
+/// A cache in bytes moves the logits of every golden prompt by little, beside how far they are spread.
+#[test]
+fn bytes_in_the_cache_are_near() {
+    for (kv_type, bound) in [(KvType::F16, 2e-3), (KvType::Int8, 5e-2)] {
+        let golden = results("golden.json");
+        let (mut difference, mut spread) = (0.0, 0.0);
+        for case in golden["main"].as_array().expect("a list of cases") {
+            let prompt = tokens(&case["prompt_ids"]);
+            let (exact, rounded) = (
+                last_logits(&prompt, KvType::F32),
+                last_logits(&prompt, kv_type),
+            );
+            let mean = exact.iter().sum::<f32>() / exact.len() as f32;
+            for (a, b) in exact.iter().zip(&rounded) {
+                difference += f64::from(a - b).powi(2);
+                spread += f64::from(a - mean).powi(2);
+            }
+        }
+        let error = (difference / spread).sqrt();
+        println!("{kv_type:?}: {error:.2e} of the logits' spread");
+        assert!(error > 0.0 && error <= bound, "{kv_type:?}: {error}");
+    }
+}
+
+/// The logits behind a prompt.
+fn last_logits(prompt: &[u32], kv_type: KvType) -> Vec<f32> {
+    let source = Source::Dir(model_folder().join("main"));
+    let limits = StepLimits {
+        tokens: prompt.len(),
+        logit_rows: 1,
+        blocks: prompt.len().div_ceil(16),
+        block_size: 16,
+        positions: prompt.len(),
+    };
+    let (config, weights) = (source.config(), source.weights());
+    let device = Cpu::default().with_kv(kv_type);
+    let mut model = load(
+        device,
+        config.expect("a configuration"),
+        weights.expect("weights"),
+        limits,
+    )
+    .expect("the model loads");
+    let positions: Vec<u32> = (0..prompt.len() as u32).collect();
+    let table: Vec<u32> = (0..limits.blocks as u32).collect();
+    model.forward(&StepInputs {
+        tokens: prompt,
+        positions: &positions,
+        slots: &positions,
+        query_starts: &[0, prompt.len() as u32],
+        block_tables: &table,
+        blocks_per_sequence: table.len(),
+        block_copies: &[],
+    });
+    model.logits(&[prompt.len() as u32 - 1]).to_vec()
 }
 
 /// The bars of the embedded model: at least 90 % of 1,000 sampled items answered with their exact summary, 80 % in a phrasing

@@ -76,10 +76,6 @@ fn measure(bench: &mut Bench, side: usize) {
             ("block-16x16", product(&square, isa)),
             ("rows-removed", dense_product(&rows)),
         ];
-        #[cfg(target_arch = "x86_64")]
-        if isa == Isa::Avx512 {
-            products.push(("bitmap-avx2", product(&bitmap, Isa::Avx2)));
-        }
         if let Some(half) = &half {
             products.push(("2:4", product(half, isa)));
             bench.count(&format!("bytes-{side}/2:4"), "bytes", half.bytes() as f64);

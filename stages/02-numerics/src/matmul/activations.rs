@@ -13,6 +13,8 @@ pub struct Activations {
     scales: Buffer<f32>,
     /// The sum of each block's quants, `[rows, k / 32]`.
     sums: Buffer<i32>,
+    /// -8 times each sum, and -128 times: where the integer sums with offset weights begin, `[2, rows, k / 32]`.
+    begins: [Buffer<i32>; 2],
     rows: usize,
     k: usize,
 }
@@ -33,6 +35,7 @@ impl Activations {
             quants: Buffer::zeroed(numbers),
             scales: Buffer::zeroed(numbers / BLOCK),
             sums: Buffer::zeroed(numbers / BLOCK),
+            begins: std::array::from_fn(|_| Buffer::zeroed(numbers / BLOCK)),
             rows: 0,
             k: 0,
         }
@@ -77,6 +80,7 @@ impl Activations {
             quants: self.quants.as_mut_ptr(),
             scales: self.scales.as_mut_ptr(),
             sums: self.sums.as_mut_ptr(),
+            begins: self.begins.each_mut().map(|begins| begins.as_mut_ptr()),
         };
         let round = |range: std::ops::Range<usize>| {
             // The whole, not its fields: the pointers are shared between threads as `Parts`.
@@ -114,6 +118,18 @@ impl Activations {
         &self.sums[..self.rows * self.k / BLOCK]
     }
 
+    /// Where integer sums begin for weights of 4 bits, 8 of which is taken.
+    #[inline(always)]
+    pub(super) fn begins_8(&self) -> &[i32] {
+        &self.begins[0][..self.rows * self.k / BLOCK]
+    }
+
+    /// Where integer sums begin for weights of 8 bits, 128 of which is taken.
+    #[inline(always)]
+    pub(super) fn begins_128(&self) -> &[i32] {
+        &self.begins[1][..self.rows * self.k / BLOCK]
+    }
+
     /// Row `row`, as numbers: what the product computes with.
     pub fn row(&self, row: usize) -> Vec<f32> {
         let blocks = self.k / BLOCK;
@@ -133,6 +149,7 @@ struct Parts {
     quants: *mut i8,
     scales: *mut f32,
     sums: *mut i32,
+    begins: [*mut i32; 2],
 }
 
 // SAFETY: threads write disjoint blocks.
@@ -166,6 +183,8 @@ impl IntKernel for Round<'_> {
                     .write(quants);
                 self.to.scales.add(block).write(scale);
                 self.to.sums.add(block).write(sum);
+                self.to.begins[0].add(block).write(-8 * sum);
+                self.to.begins[1].add(block).write(I::begin_128(sum));
             }
         }
     }

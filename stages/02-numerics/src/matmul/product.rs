@@ -1,7 +1,8 @@
 //! The product: tiles of a few rows by a panel's outputs, a block of `k` at a time.
 //!
 //! Within a block the sums are integers in registers; at its end they are multiplied by both scales and added to the tile's numbers. A
-//! panel is read from memory once, by the first tile of rows; the others find it in the second-level cache.
+//! panel is read from memory once, by the first tile of rows; the others find it in the second-level cache. There is no software prefetch:
+//! a panel is one ascending stream on huge pages, which the hardware follows better than it obeys (every distance tried was slower).
 
 use super::activations::Activations;
 use super::ints::{IntIsa, IntKernel, Ints};
@@ -92,8 +93,9 @@ const VECTORS: usize = 2;
 impl Product<'_> {
     #[inline(always)]
     unsafe fn with<I: Ints, const FORMAT: u8>(&self) {
-        // Two sums a tile element, one of integers and one of numbers: as many as 32 registers (AVX-512) or 16 hold.
-        let tallest = if I::LANES == 16 { 6 } else { 2 };
+        // Two sums a tile element, one of integers and one of numbers. With AVX-512 six rows would just fit 32 registers, and are slower
+        // than four: a block of `k` is then so long that the next cannot begin while its sums are turned into numbers.
+        let tallest = if I::LANES == 16 { 4 } else { 2 };
         let rows = self.x.rows();
         let tiles = rows.div_ceil(tallest).max(1);
         for panel in self.panels.clone() {
@@ -135,6 +137,11 @@ impl Product<'_> {
             &self.x.scales()[first * blocks..][..R * blocks],
             &self.x.sums()[first * blocks..][..R * blocks],
         );
+        let begins = match FORMAT {
+            Q8 => self.x.begins_128(),
+            _ => self.x.begins_8(),
+        };
+        let begins = &begins[first * blocks..][..R * blocks];
         let quants = &self.x.quants()[first * self.x.k()..][..R * self.x.k()];
         // SAFETY: the slices above were cut to what is read below; `IntIsa::run` chose I.
         unsafe {
@@ -144,11 +151,9 @@ impl Product<'_> {
                 let quants = quants.as_ptr().add(block * BLOCK);
                 let mut integers = [[I::splat(0); VECTORS]; R];
                 for r in 0..R {
-                    let sum = *sums.get_unchecked(r * blocks + block);
                     let begin = match FORMAT {
-                        Q8 => I::begin_128(sum),
-                        Q4 => -8 * sum,
-                        _ => 0,
+                        Q4_OFFSETS => 0,
+                        _ => *begins.get_unchecked(r * blocks + block),
                     };
                     integers[r] = [I::splat(begin); VECTORS];
                 }
@@ -229,7 +234,6 @@ impl Product<'_> {
 
 // Constants, since a format cannot be a parameter of a function.
 const Q8: u8 = Format::Q8 as u8;
-const Q4: u8 = Format::Q4 as u8;
 const Q4_OFFSETS: u8 = Format::Q4Offsets as u8;
 
 /// Plain loops here and above: a closure is not compiled for the instruction set that its function is.

@@ -125,7 +125,7 @@ impl Weight for Bitmap {
             let (masks, values) = self.row(first + i);
             let mut from = values.as_ptr();
             // SAFETY: `Isa::run` chose S.
-            let mut sums = unsafe { [S::splat(0.0); 4] };
+            let mut sums = unsafe { [S::splat(0.0); 2] };
             for (word, &mask) in masks.iter().enumerate() {
                 // SAFETY: a whole word has 64 numbers of `x`, the last may take them from `tail`. As many numbers are passed as bits
                 // are set, and a vector's worth of padding follows the last.
@@ -139,13 +139,13 @@ impl Weight for Bitmap {
                         let bits = (mask >> (part * S::LANES)) as u32 & ((1 << S::LANES) - 1);
                         let weights = S::expand(bits, from);
                         from = from.add(bits.count_ones() as usize);
-                        let sum = &mut sums[part % 4];
+                        let sum = &mut sums[part % 2];
                         *sum = weights.mul_add(S::load(x.add(part * S::LANES)), *sum);
                     }
                 }
             }
             // SAFETY: `Isa::run` chose S.
-            *out = unsafe { sums[0].add(sums[1]).add(sums[2].add(sums[3])).sum() };
+            *out = unsafe { sums[0].add(sums[1]).sum() };
         }
     }
 

@@ -81,10 +81,8 @@ impl TwoFour {
     /// The column of number `index` of a row with these positions.
     #[inline(always)]
     fn column(positions: &[u8], index: usize) -> usize {
-        // ANCHOR: solve-two-four-column
         let position = positions[index / 4] >> (2 * (index % 4)) & 3;
         4 * (index / 2) + usize::from(position)
-        // ANCHOR_END: solve-two-four-column
     }
 
     /// Values and positions of a row.
@@ -97,34 +95,36 @@ impl TwoFour {
         )
     }
 
-    /// `T` outputs for one row of `x`: they share its loads.
+    /// One output for one row of `x`. Rows of the weight are read one after the other, as they lie: four at a time would share the
+    /// loads of `x` and be slower from memory, where each stream of lines is one more to follow.
     #[inline(always)]
-    unsafe fn dots<S: Simd, const T: usize>(&self, x: &[f32], first: usize) -> [f32; T] {
-        let rows: [_; T] = std::array::from_fn(|i| self.row(first + i));
+    unsafe fn dot<S: Simd>(&self, x: &[f32], row: usize) -> f32 {
+        let (values, positions) = self.row(row);
         let steps = self.k / (2 * S::LANES);
+        // Two sums, so that a step does not wait for the one before it.
         // SAFETY: `steps` times twice the lanes are at most k; a row has half as many values and an eighth as many bytes.
-        unsafe {
-            let mut sums = [S::splat(0.0); T];
-            for step in 0..steps {
-                let at = x.as_ptr().add(step * 2 * S::LANES);
-                let (low, high) = (S::load(at), S::load(at.add(S::LANES)));
-                for i in 0..T {
-                    let mut bits = [0; 4];
-                    let count = S::LANES / 4;
-                    let from = rows[i].1.as_ptr().add(step * count);
-                    from.copy_to_nonoverlapping(bits.as_mut_ptr(), count);
-                    let x = S::two_of_four(low, high, u32::from_le_bytes(bits));
-                    let values = S::load(rows[i].0.as_ptr().add(step * S::LANES));
-                    sums[i] = x.mul_add(values, sums[i]);
+        let sum = unsafe {
+            let mut sums = [S::splat(0.0); 2];
+            for pair in (0..steps).step_by(2) {
+                for i in 0..2 {
+                    let step = pair + i;
+                    if step < steps {
+                        let at = x.as_ptr().add(step * 2 * S::LANES);
+                        let (low, high) = (S::load(at), S::load(at.add(S::LANES)));
+                        let mut bits = [0; 4];
+                        let from = positions.as_ptr().add(step * (S::LANES / 4));
+                        from.copy_to_nonoverlapping(bits.as_mut_ptr(), S::LANES / 4);
+                        let x = S::two_of_four(low, high, u32::from_le_bytes(bits));
+                        let values = S::load(values.as_ptr().add(step * S::LANES));
+                        sums[i] = x.mul_add(values, sums[i]);
+                    }
                 }
             }
-            std::array::from_fn(|i| {
-                let (values, positions) = rows[i];
-                let rest = steps * S::LANES..values.len();
-                let term = |index| values[index] * x[Self::column(positions, index)];
-                sums[i].sum() + rest.map(term).sum::<f32>()
-            })
-        }
+            sums[0].add(sums[1]).sum()
+        };
+        let rest = steps * S::LANES..values.len();
+        let term = |index| values[index] * x[Self::column(positions, index)];
+        sum + rest.map(term).sum::<f32>()
     }
 
     /// `T` outputs for as many rows of `x` as there are lanes. They go through `x` together, so that it is read from the cache
@@ -163,13 +163,13 @@ fn check_k(k: usize) -> Result<(), FormatError> {
 
 /// The rising positions of the two that stay, with zeros taken along if fewer than two are not zero; `None` if more are.
 fn pair(four: [f32; 4]) -> Option<[usize; 2]> {
-    // ANCHOR: solve-two-four-pair
+    // ANCHOR: solve-two-four
     let mut taken: Vec<usize> = (0..4).filter(|&i| four[i] != 0.0).collect();
     let zeros = (0..4).filter(|&i| four[i] == 0.0);
     taken.extend(zeros.take(2usize.saturating_sub(taken.len())));
     taken.sort();
     taken.try_into().ok()
-    // ANCHOR_END: solve-two-four-pair
+    // ANCHOR_END: solve-two-four
 }
 
 impl Weight for TwoFour {
@@ -197,18 +197,9 @@ impl Weight for TwoFour {
     #[inline(always)]
     unsafe fn vector<S: Simd>(&self, x: &[f32], first: usize, out: &mut [f32]) {
         assert_eq!(x.len(), self.k);
-        let mut at = first;
-        let mut fours = out.chunks_exact_mut(4);
-        // SAFETY: the caller's promise.
-        unsafe {
-            for out in &mut fours {
-                out.copy_from_slice(&self.dots::<S, 4>(x, at));
-                at += 4;
-            }
-            for out in fours.into_remainder() {
-                [*out] = self.dots::<S, 1>(x, at);
-                at += 1;
-            }
+        for (i, out) in out.iter_mut().enumerate() {
+            // SAFETY: the caller's promise.
+            *out = unsafe { self.dot::<S>(x, first + i) };
         }
     }
 
