@@ -4,7 +4,7 @@ use crate::embedded;
 use attention_variants::config::ModelConfig;
 use attention_variants::hf::{ChatTemplate, LoadError, Source, Tokenizer, Weights};
 use attention_variants::models::{LanguageModel, load};
-use attention_variants::ops::{Cpu, Isa, Vectorised};
+use attention_variants::ops::{Cpu, Isa, KvType, Vectorised};
 use attention_variants::step::StepLimits;
 use memory_hierarchy::Pool;
 use std::path::PathBuf;
@@ -31,6 +31,9 @@ pub struct ModelArgs {
     /// Memory of the KV cache at most, in MiB.
     #[arg(long, value_name = "MIB", default_value_t = 1024)]
     pub kv_memory: usize,
+    /// How the KV cache stores its numbers: f32, f16 or int8.
+    #[arg(long, value_name = "TYPE", default_value = "f32")]
+    pub kv_cache_dtype: KvType,
     /// Worker threads. Default: one a core.
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
@@ -95,7 +98,8 @@ impl ModelArgs {
         let chat_template = source.chat_template()?;
         let weights: Weights = source.weights()?;
         let report = progress(weights.total_bytes());
-        let model = load(self.device()?, config, weights.on_progress(report), limits)?;
+        let device = self.device()?.with_kv(self.kv_cache_dtype);
+        let model = load(device, config, weights.on_progress(report), limits)?;
         Ok(Loaded {
             name,
             model: Box::new(model),
@@ -128,7 +132,7 @@ impl ModelArgs {
                 message,
             });
         }
-        let affordable = (self.kv_memory << 20) / (config.kv_bytes_per_token() * self.block_size);
+        let affordable = (self.kv_memory << 20) / (config.kv_bytes_per_token(self.kv_cache_dtype) * self.block_size);
         let positions = self.positions(config, affordable)?;
         // Enough for every sequence to grow to its full length, as far as the memory goes.
         let wanted = positions.div_ceil(self.block_size) * self.max_sequences.max(1);

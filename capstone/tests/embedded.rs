@@ -3,6 +3,7 @@
 //! The lists are fixed before training and lie in capstone/model/results.
 
 use attention_variants::hf::{ChatTemplate, Source, Tokenizer};
+use attention_variants::ops::KvType;
 use decoding::SamplingParams;
 use fastserve::engine::{Engine, EngineConfig};
 use fastserve::model::ModelArgs;
@@ -29,7 +30,7 @@ struct Model {
 }
 
 impl Model {
-    fn load(name: &str) -> Self {
+    fn load(name: &str, kv_cache_dtype: KvType) -> Self {
         let folder = model_folder().join(name);
         let args = ModelArgs {
             model: Some(folder),
@@ -38,6 +39,7 @@ impl Model {
             max_sequences: 64,
             block_size: 16,
             kv_memory: 512,
+            kv_cache_dtype,
             threads: None,
         };
         let loaded = args.load(|_| |_| {}).expect("the model loads");
@@ -139,8 +141,8 @@ fn tokens(value: &Value) -> Vec<u32> {
 }
 
 /// The same prompts to the same tokens, and the same tokens after them, as `transformers` in float32.
-fn check_golden(name: &str) {
-    let model = Model::load(name);
+fn check_golden(name: &str, kv: KvType) {
+    let model = Model::load(name, kv);
     let golden = results("golden.json");
     let cases = golden[name].as_array().expect("a list of cases");
     assert!(cases.len() >= 50);
@@ -163,19 +165,26 @@ fn check_golden(name: &str) {
 
 #[test]
 fn the_model_says_what_transformers_says() {
-    check_golden("main");
+    check_golden("main", KvType::F32);
 }
 
 #[test]
 fn the_draft_says_what_transformers_says() {
-    check_golden("draft");
+    check_golden("draft", KvType::F32);
+}
+
+/// A cache in half precision changes no greedy answer.
+#[test]
+fn half_precision_in_the_cache_changes_no_answer() {
+    check_golden("main", KvType::F16);
+    check_golden("draft", KvType::F16);
 }
 
 /// The bars of the embedded model: at least 90 % of 1,000 sampled items answered with their exact summary, 80 % in a phrasing
 /// that training never used; fabricated names are mostly refused.
 #[test]
 fn the_model_knows_its_items() {
-    let model = Model::load("main");
+    let model = Model::load("main", KvType::F32);
     let lists = results("held_out.json");
     let sampled = std::fs::read_to_string(model_folder().join("results/sampled_items.jsonl"))
         .expect("the list is there");

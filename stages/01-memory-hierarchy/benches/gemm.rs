@@ -3,17 +3,23 @@
 mod common;
 
 use benches::Bench;
-use common::{Contender, Peak, peak_work, push, push_ratio, take_turns};
+use common::{Contender, push_ratio, take_turns};
 use half::bf16;
 use libloading::Library;
 use memory_hierarchy::gemm::*;
+use memory_hierarchy::probe::peak::fma_rate;
 use memory_hierarchy::simd::dot::DotIsa;
 use memory_hierarchy::{Isa, Pool, pool};
 use std::ffi::c_int;
+use std::time::Duration;
 
 type Rung = fn(&mut [f32], &[f32], &[f32], usize, usize, usize);
 
 fn main() {
+    // Cargo also starts benches to see that they run.
+    if !std::env::args().any(|argument| argument == "--bench") {
+        return;
+    }
     // SAFETY: no other thread runs yet. Peers that are loaded below look at these once.
     unsafe {
         std::env::set_var("OPENBLAS_NUM_THREADS", "1");
@@ -21,12 +27,13 @@ fn main() {
     }
     pool::pin_to(pool::allowed_cores()[0]);
     let mut bench = Bench::new(
-        "stage-01",
+        "stage-01 --bench gemm",
         "01-gemm",
-        "Products of f32 matrices, rung by rung, beside the peak of the FMA units and other libraries",
+        "Matrix products, rung by rung, beside the peak of the FMA units and other libraries",
         &[
             "stages/01-memory-hierarchy/src/gemm",
             "stages/01-memory-hierarchy/src/simd",
+            "stages/01-memory-hierarchy/benches/gemm.rs",
         ],
     );
     climb(&mut bench, 512, &LADDER);
@@ -52,7 +59,7 @@ const LADDER: [(&str, Rung); 7] = [
 fn climb(bench: &mut Bench, size: usize, rungs: &[(&str, Rung)]) {
     let (a, b) = (values(size * size, 1), values(size * size, 2));
     let mut outs = vec![vec![0.0; size * size]; rungs.len()];
-    let mut contenders: Vec<_> = rungs
+    let contenders = rungs
         .iter()
         .zip(&mut outs)
         .map(|((name, rung), c)| {
@@ -61,8 +68,7 @@ fn climb(bench: &mut Bench, size: usize, rungs: &[(&str, Rung)]) {
             })
         })
         .collect();
-    let rates = take_turns(&mut contenders, 8, 1);
-    push(bench, "GFLOP/s", &contenders, &rates);
+    take_turns(bench, "GFLOP/s", contenders, 5);
 }
 
 /// The engine's product (weights packed once) on one core and on two, peers, and numbers of fewer bits. `x w^T` for all.
@@ -87,14 +93,13 @@ fn compete(bench: &mut Bench, size: usize) {
     let mut outs: [Vec<f32>; 8] = std::array::from_fn(|_| out());
     let [ours, ours2, as16, as16_2, openblas, onednn, crate_, dot16] = &mut outs;
     let (mut dot8, mut dot8_2) = (vec![0; size * size], vec![0; size * size]);
-    let steps = size * size * size / (common::CHAINS * isa.lanes());
     let (isa16, isa8) = (DotIsa::detect::<bf16>(), DotIsa::detect::<i8>());
     println!("f32 on {isa:?}, bf16 on {isa16:?}, int8 on {isa8:?}");
     let product = |pool, out: &mut [f32]| multiply(pool, isa, out, size, rows(), &panels, None);
     let product16 = |pool, out: &mut [f32]| multiply(pool, isa, out, size, rows(), &panels16, None);
     let product8 = |pool, out: &mut [i32]| multiply_i8(pool, isa8, out, &x8, size, &dots8);
     let mut contenders = vec![
-        Contender::new("peak", peak_work(isa, steps), || isa.run(Peak(steps))),
+        Contender::sampled("peak", || fma_rate(isa, 12, Duration::from_millis(20))),
         Contender::new("f32-1", flops(size), || product(&one, ours)),
         Contender::new("f32-2", flops(size), || product(&two, ours2)),
         Contender::new("bf16-weights-1", flops(size), || product16(&one, as16)),
@@ -109,8 +114,9 @@ fn compete(bench: &mut Bench, size: usize) {
         }),
     ];
     let peers = Peers::load();
+    let (x_start, w_start) = (x.as_ptr(), w.as_ptr());
     if let Some(sgemm) = peers.openblas() {
-        contenders.push(Contender::new("openblas", flops(size), || {
+        contenders.push(Contender::new("openblas", flops(size), move || {
             let n = size as c_int;
             // SAFETY: row-major (101), `x` as it is (111), `w` transposed (112); all matrices are `size` by `size`.
             unsafe {
@@ -122,9 +128,9 @@ fn compete(bench: &mut Bench, size: usize) {
                     n,
                     n,
                     1.0,
-                    x.as_ptr(),
+                    x_start,
                     n,
-                    w.as_ptr(),
+                    w_start,
                     n,
                     0.0,
                     openblas.as_mut_ptr(),
@@ -134,7 +140,7 @@ fn compete(bench: &mut Bench, size: usize) {
         }));
     }
     if let Some(sgemm) = peers.onednn() {
-        contenders.push(Contender::new("onednn", flops(size), || {
+        contenders.push(Contender::new("onednn", flops(size), move || {
             let n = size as i64;
             // SAFETY: row-major, as above.
             unsafe {
@@ -145,9 +151,9 @@ fn compete(bench: &mut Bench, size: usize) {
                     n,
                     n,
                     1.0,
-                    x.as_ptr(),
+                    x_start,
                     n,
-                    w.as_ptr(),
+                    w_start,
                     n,
                     0.0,
                     onednn.as_mut_ptr(),
@@ -156,16 +162,7 @@ fn compete(bench: &mut Bench, size: usize) {
             };
         }));
     }
-    let rates = take_turns(&mut contenders, 20, 3);
-    push(bench, "GFLOP/s", &contenders, &rates);
-    let names: Vec<String> = contenders.iter().map(|it| it.name.clone()).collect();
-    drop(contenders);
-    let rate = |name: &str| {
-        names
-            .iter()
-            .position(|it| it == name)
-            .map(|at| &rates[at][..])
-    };
+    let rates = take_turns(bench, "GFLOP/s", contenders, 20);
     for (name, of, to) in [
         ("f32-of-peak", "f32-1", "peak"),
         ("f32-two-cores-to-one", "f32-2", "f32-1"),
@@ -175,9 +172,7 @@ fn compete(bench: &mut Bench, size: usize) {
         ("bf16-to-f32", "bf16-1", "f32-1"),
         ("int8-to-f32", "int8-1", "f32-1"),
     ] {
-        if let (Some(of), Some(to)) = (rate(of), rate(to)) {
-            push_ratio(bench, name, of, to);
-        }
+        push_ratio(bench, name, &rates, of, to);
     }
     // What was timed is compared afterwards: all computed the same product.
     for (name, other) in [
@@ -185,7 +180,7 @@ fn compete(bench: &mut Bench, size: usize) {
         ("openblas", &outs[4]),
         ("onednn", &outs[5]),
     ] {
-        if rate(name).is_some() {
+        if rates.iter().any(|it| it.0 == name) {
             let largest = outs[0]
                 .iter()
                 .zip(other)
@@ -254,7 +249,7 @@ impl Peers {
             // SAFETY: the libraries' initialisers start threads at most.
             let found = names
                 .iter()
-                .find_map(|name| unsafe { Library::new(name).ok() });
+                .find_map(|name| unsafe { Library::new(*name).ok() });
             if found.is_none() {
                 println!("{what} is not installed and not measured: none of {names:?} was found");
             }

@@ -5,7 +5,6 @@ mod common;
 use common::rng;
 use numerics::blocks::Q4;
 use numerics::integer::{dot_signs, pack, pack_signed, pack_signs, unpack, unpack_signed};
-use numerics::quant::Scheme;
 use rand::RngExt;
 
 #[test]
@@ -85,26 +84,4 @@ fn signs_multiply_without_multiplication() {
         let wanted: i64 = a.iter().zip(&b).map(|(a, b)| sign(a) * sign(b)).sum();
         assert_eq!(dot_signs(&pack_signs(&a), &pack_signs(&b), len), wanted);
     }
-}
-
-#[test]
-fn a_matrix_takes_the_bytes_of_its_bits() {
-    let values: Vec<f32> = (0..3 * 33).map(|at| at as f32 - 40.0).collect();
-    let bytes = |scheme: Scheme| scheme.quantise(&values, [3, 33]).unwrap().packed();
-    assert_eq!(bytes(Scheme::int(8)).len(), 3 * 33);
-    assert_eq!(bytes(Scheme::int(4)).len(), 3 * 17);
-    assert_eq!(bytes(Scheme::int(2)).len(), 3 * 9);
-    assert_eq!(bytes(Scheme::binary()).len(), 3 * 5);
-    assert_eq!(bytes(Scheme::int(16)).len(), 3 * 66);
-    let made = Scheme::int(4).quantise(&values, [3, 33]).unwrap();
-    let rows = made.packed();
-    for (row, codes) in rows.chunks(17).zip(made.codes.chunks(33)) {
-        let back: Vec<i32> = unpack_signed(4, row, 33)
-            .into_iter()
-            .map(i32::from)
-            .collect();
-        assert_eq!(back, codes);
-    }
-    // Four bits, and a scale of 4 bytes for each of 3 rows.
-    assert_eq!(made.bytes(), 3 * 17 + 3 * 4);
 }

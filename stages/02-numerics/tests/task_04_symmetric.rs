@@ -5,6 +5,7 @@ mod common;
 use common::{gauss, rng};
 use half::f16;
 use numerics::blocks::{BLOCK, Q4, Q8};
+use numerics::integer::unpack_signed;
 use numerics::quant::error::{cosine, mse, sqnr};
 use numerics::quant::{Mapping, Scheme, Step};
 
@@ -82,6 +83,28 @@ fn measures_of_error() {
         (mse(&[], &[]), cosine(&[], &[]), cosine(&[0.0], &[1.0])),
         (0.0, 1.0, 0.0)
     );
+}
+
+#[test]
+fn a_matrix_takes_the_bytes_of_its_bits() {
+    let values: Vec<f32> = (0..3 * 33).map(|at| at as f32 - 40.0).collect();
+    let bytes = |scheme: Scheme| scheme.quantise(&values, [3, 33]).unwrap().packed();
+    assert_eq!(bytes(Scheme::int(8)).len(), 3 * 33);
+    assert_eq!(bytes(Scheme::int(4)).len(), 3 * 17);
+    assert_eq!(bytes(Scheme::int(2)).len(), 3 * 9);
+    assert_eq!(bytes(Scheme::binary()).len(), 3 * 5);
+    assert_eq!(bytes(Scheme::int(16)).len(), 3 * 66);
+    let made = Scheme::int(4).quantise(&values, [3, 33]).unwrap();
+    let rows = made.packed();
+    for (row, codes) in rows.chunks(17).zip(made.codes.chunks(33)) {
+        let back: Vec<i32> = unpack_signed(4, row, 33)
+            .into_iter()
+            .map(i32::from)
+            .collect();
+        assert_eq!(back, codes);
+    }
+    // Four bits, and a scale of 4 bytes for each of 3 rows.
+    assert_eq!(made.bytes(), 3 * 17 + 3 * 4);
 }
 
 /// [`Q8`] and [`Q4`] are two of the schemes, but for numbers on the edge between two codes.

@@ -60,7 +60,9 @@ impl Matrix {
         }
     }
 
-    /// The matrices one below another. Those of one element type keep it; a mixture becomes f32.
+    /// The matrices one below another. Those of one element type keep it, and blocks stay blocks: of 4 bits with offsets if any has
+    /// them, of 8 bits if any has 8. Only then are numbers rounded, those of 4 bits with offsets, by at most a 253rd of their block's
+    /// largest. Any other mixture becomes f32.
     ///
     /// # Panics
     /// If there are none, or their widths differ.
@@ -75,6 +77,8 @@ impl Matrix {
         );
         let rows = parts.iter().map(|part| part.rows).sum();
         let elements = stack_alike(&parts)
+            .or_else(|| stack_alike(&as_blocks(&parts, with_offsets)?))
+            .or_else(|| stack_alike(&as_blocks(&parts, in_8_bits)?))
             .unwrap_or_else(|| Elements::F32(parts.iter().flat_map(Matrix::to_f32).collect()));
         Self {
             rows,
@@ -200,5 +204,45 @@ fn stack_alike(parts: &[Matrix]) -> Option<Elements> {
                 None => return None,
             },
         })),
+    }
+}
+
+/// Every part in the block format that `convert` makes; `None` if it cannot for one of them.
+fn as_blocks(
+    parts: &[Matrix],
+    convert: impl Fn(&Elements) -> Option<Elements>,
+) -> Option<Vec<Matrix>> {
+    let converted = parts.iter().map(|part| {
+        let elements = convert(&part.elements)?;
+        Some(Matrix { elements, ..*part })
+    });
+    converted.collect()
+}
+
+/// Blocks of 4 bits with offsets: `scale (quant - 8)` is `scale quant - 8 scale`, and eight times an f16 is an f16.
+fn with_offsets(elements: &Elements) -> Option<Elements> {
+    let Elements::Q4(blocks) = elements else {
+        return None;
+    };
+    let eightfold = |scale: &f16| f16::from_f32(-8.0 * scale.to_f32());
+    let offsets = || blocks.scales.iter().map(eightfold).collect();
+    Some(Elements::Q4(Q4 {
+        offsets: Some(blocks.offsets.clone().unwrap_or_else(offsets)),
+        ..blocks.clone()
+    }))
+}
+
+/// Blocks of 8 bits.
+fn in_8_bits(elements: &Elements) -> Option<Elements> {
+    match elements {
+        Elements::Q8(_) => Some(elements.clone()),
+        Elements::Q4(blocks) if blocks.offsets.is_none() => Some(Elements::Q8(Q8 {
+            quants: (0..blocks.quants.len() * 2)
+                .map(|at| blocks.quant(at) as i8 - 8)
+                .collect(),
+            scales: blocks.scales.clone(),
+        })),
+        Elements::Q4(_) => Some(Elements::Q8(Q8::quantise(&elements.to_f32()))),
+        _ => None,
     }
 }

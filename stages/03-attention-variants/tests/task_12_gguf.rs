@@ -105,6 +105,41 @@ fn five_and_six_bits_are_rounded_to_eight() {
     }
 }
 
+/// Projections that run as one may be stored in different types: they stay in blocks, and lose what eight bits lose at most.
+#[test]
+fn parts_of_different_types_stay_in_blocks() {
+    let mut weights = source("gguf/types.gguf").weights().unwrap();
+    let mut stack = |names: &[&str]| {
+        let parts: Vec<_> = names
+            .iter()
+            .map(|name| tensor(&mut weights, name))
+            .collect();
+        let values: Vec<f32> = parts
+            .iter()
+            .flat_map(|(_, values)| values.clone())
+            .collect();
+        let parts = parts.into_iter().map(|(matrix, _)| matrix).collect();
+        (Matrix::stack(parts), values)
+    };
+    let (stacked, values) = stack(&["Q4_0", "Q4_1"]);
+    assert!(matches!(&stacked.elements, Elements::Q4(blocks) if blocks.offsets.is_some()));
+    assert_eq!(stacked.to_f32(), values);
+    let (stacked, values) = stack(&["Q5_0", "Q4_0", "Q8_0"]);
+    assert!(matches!(stacked.elements, Elements::Q8(_)));
+    assert_eq!(stacked.to_f32(), values);
+    let (stacked, values) = stack(&["Q4_1", "Q6_K"]);
+    assert!(matches!(stacked.elements, Elements::Q8(_)));
+    let got = stacked.to_f32();
+    for (got, want) in got.chunks(32).zip(values.chunks(32)) {
+        let largest = want
+            .iter()
+            .fold(0.0f32, |most, value| most.max(value.abs()));
+        for (got, want) in got.iter().zip(want) {
+            assert!((got - want).abs() <= largest / 253.0 + 2f32.powi(-18));
+        }
+    }
+}
+
 /// The description is the folder's, but for the two things that GGUF says in its own way.
 #[test]
 fn configurations_are_those_of_the_folders() {

@@ -253,8 +253,8 @@ fn arithmetic_that_is_not_implemented() {
     unsupported(&llama, json!({"hidden_act": "relu"}), "hidden_act");
     unsupported(
         &llama,
-        json!({"quantization_config": {"quant_method": "gptq"}}),
-        "quantization_config",
+        json!({"quantization_config": {"quant_method": "bitsandbytes"}}),
+        "quantization_config.quant_method",
     );
     unsupported(
         &llama,

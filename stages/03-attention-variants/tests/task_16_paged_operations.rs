@@ -4,12 +4,14 @@ mod support;
 
 use attention_variants::config::{Rope, RopeScaling};
 use attention_variants::ops::{
-    AttentionShape, Cpu, HeadRotation, HostKv, HostTensor, Ops, Reference,
+    AttentionShape, Cpu, HeadRotation, HostKv, Isa, KvType, Ops, Reference, Vectorised,
 };
 use attention_variants::rope::RopeTable;
 use attention_variants::step::StepInputs;
+use memory_hierarchy::Pool;
 use rand::RngExt;
 use rand::rngs::StdRng;
+use std::sync::Arc;
 use support::operations::{TOLERANCE, cpus, room, tensor};
 use support::{assert_close, rng, values};
 
@@ -90,6 +92,57 @@ fn value(kv: &HostKv, slot: usize) -> Vec<f32> {
     (0..kv.value_width).map(|i| kv.value(slot, i)).collect()
 }
 
+const KV_TYPES: [KvType; 3] = [KvType::F32, KvType::F16, KvType::Int8];
+
+fn shape(
+    heads: usize,
+    kv_heads: usize,
+    dims: (usize, usize),
+    window: Option<usize>,
+) -> AttentionShape {
+    AttentionShape {
+        heads,
+        kv_heads,
+        key_dim: dims.0,
+        value_dim: dims.1,
+        scale: 2.0 / (dims.0 as f32).sqrt(),
+        window,
+    }
+}
+
+/// Holds every instruction set to the reference on one batch and one shape. `value_width` 0 makes values a part of the keys.
+fn hold_attend(
+    rng: &mut StdRng,
+    sequences: &[(usize, usize)],
+    shape: &AttentionShape,
+    value_width: usize,
+) {
+    let batch = Batch::random(rng, sequences);
+    let width = shape.heads * shape.key_dim;
+    let q = tensor(width, &values(rng, batch.tokens.len() * width));
+    let (slots, key_width) = (batch.blocks * BLOCK, shape.kv_heads * shape.key_dim);
+    let (keys, cached_values) = (
+        values(rng, slots * key_width),
+        values(rng, slots * value_width),
+    );
+    for kv_type in KV_TYPES {
+        // The reference reads the same rounded numbers.
+        let mut reference = Reference::default().with_kv(kv_type);
+        reference.begin(&batch.inputs());
+        let mut kv = reference.kv(batch.blocks, BLOCK, key_width, value_width);
+        fill(&mut kv, &keys, &cached_values);
+        let mut want = room(batch.tokens.len(), shape.heads * shape.value_dim);
+        reference.attend(&mut want, &q, &kv, shape);
+        for (isa, mut cpu) in cpus() {
+            cpu.begin(&batch.inputs());
+            let mut got = room(batch.tokens.len(), shape.heads * shape.value_dim);
+            cpu.attend(&mut got, &q, &kv, shape);
+            let what = format!("{isa:?} {kv_type:?} {shape:?} {sequences:?}");
+            assert_close(got.values(), want.values(), TOLERANCE, &what);
+        }
+    }
+}
+
 #[test]
 fn attend_equals_the_reference() {
     let rng = &mut rng();
@@ -100,51 +153,122 @@ fn attend_equals_the_reference() {
         &[],
     ];
     for sequences in batches {
-        for (heads, kv_heads, key_dim, value_dim) in
-            [(1, 1, 1, 1), (4, 2, 8, 8), (5, 1, 33, 17), (3, 3, 16, 16)]
-        {
+        for (heads, kv_heads, key_dim, value_dim) in [
+            (1, 1, 1, 1),
+            (4, 2, 8, 8),
+            (5, 1, 33, 17),
+            (3, 3, 16, 16),
+            (14, 2, 20, 20),
+            (16, 1, 40, 70),
+        ] {
             for window in [None, Some(1), Some(6)] {
-                let batch = Batch::random(rng, sequences);
-                let shape = AttentionShape {
-                    heads,
-                    kv_heads,
-                    key_dim,
-                    value_dim,
-                    scale: 0.7,
-                    window,
-                };
-                let q = tensor(
-                    heads * key_dim,
-                    &values(rng, batch.tokens.len() * heads * key_dim),
-                );
-                let slots = batch.blocks * BLOCK;
-                let keys = values(rng, slots * kv_heads * key_dim);
-                let cached_values = values(rng, slots * kv_heads * value_dim);
-                let run = |ops: &mut dyn FnMut(&mut HostTensor)| {
-                    let mut out = room(batch.tokens.len(), heads * value_dim);
-                    ops(&mut out);
-                    out.values().to_vec()
-                };
-                let mut reference = Reference::default();
-                reference.begin(&batch.inputs());
-                let mut kv = reference.kv(
-                    batch.blocks,
-                    BLOCK,
-                    kv_heads * key_dim,
-                    kv_heads * value_dim,
-                );
-                fill(&mut kv, &keys, &cached_values);
-                let want = run(&mut |out| reference.attend(out, &q, &kv, &shape));
-                for (isa, mut cpu) in cpus() {
-                    cpu.begin(&batch.inputs());
-                    let got = run(&mut |out| cpu.attend(out, &q, &kv, &shape));
-                    assert_close(
-                        &got,
-                        &want,
-                        TOLERANCE,
-                        &format!("{isa:?} {shape:?} {sequences:?}"),
-                    );
-                }
+                let shape = shape(heads, kv_heads, (key_dim, value_dim), window);
+                hold_attend(rng, sequences, &shape, kv_heads * value_dim);
+            }
+        }
+    }
+}
+
+/// Several runs and segments, with windows that begin within them, and values that are a part of the keys.
+#[test]
+fn attend_equals_the_reference_over_long_contexts() {
+    let rng = &mut rng();
+    for window in [None, Some(70), Some(600)] {
+        hold_attend(
+            rng,
+            &[(1100, 1), (530, 9)],
+            &shape(4, 2, (16, 16), window),
+            32,
+        );
+        hold_attend(rng, &[(1023, 2)], &shape(3, 1, (28, 20), window), 0);
+    }
+    hold_attend(rng, &[(60, 5)], &shape(16, 1, (576, 512), None), 0);
+}
+
+/// What a cache of fewer bits gives is as near the unrounded result as its steps say: a value's error is half a step, and an
+/// error `e` of every score moves a mean of values of at most 1 by at most `exp(2 e) - 1`.
+#[test]
+fn a_rounded_cache_is_near_the_exact_one() {
+    let rng = &mut rng();
+    let (sequences, shape) = (&[(200, 1), (0, 70)], shape(4, 2, (32, 32), None));
+    let batch = Batch::random(rng, sequences);
+    let q = tensor(128, &values(rng, batch.tokens.len() * 128));
+    let slots = batch.blocks * BLOCK;
+    let (keys, cached_values) = (values(rng, slots * 64), values(rng, slots * 64));
+    let pool = Arc::new(Pool::new(2));
+    for isa in Isa::available() {
+        let attend = |kv_type| {
+            let mut cpu = Cpu::new(Vectorised::new(isa, pool.clone())).with_kv(kv_type);
+            cpu.begin(&batch.inputs());
+            let mut kv = cpu.kv(batch.blocks, BLOCK, 64, 64);
+            fill(&mut kv, &keys, &cached_values);
+            let mut out = room(batch.tokens.len(), 128);
+            cpu.attend(&mut out, &q, &kv, &shape);
+            out.values().to_vec()
+        };
+        let exact = attend(KvType::F32);
+        // Half of the spacing below 1: of 11 significant bits, and of 127 steps.
+        for (kv_type, error) in [(KvType::F16, 2f32.powi(-12)), (KvType::Int8, 0.5 / 127.0)] {
+            let got = attend(kv_type);
+            let largest_query = 32.0; // the sum of a query's sizes
+            let bound = error + (2.0 * shape.scale * largest_query * error).exp_m1();
+            let worst = exact
+                .iter()
+                .zip(&got)
+                .map(|(a, b)| (a - b).abs())
+                .fold(0.0, f32::max);
+            assert!(
+                worst <= bound && worst > 0.0,
+                "{isa:?} {kv_type:?}: {worst} is not within {bound}"
+            );
+            // Errors of random sign mostly cancel: far below the bound for all, and so for a typical number.
+            let mean = exact
+                .iter()
+                .zip(&got)
+                .map(|(a, b)| (a - b).abs())
+                .sum::<f32>()
+                / got.len() as f32;
+            assert!(
+                mean <= 2.0 * error,
+                "{isa:?} {kv_type:?}: {mean} on average, a step is {error}"
+            );
+        }
+    }
+}
+
+/// One sequence alone on many threads, which share out its segments, is what it is in a batch on one thread, which does not.
+#[test]
+fn attend_does_not_depend_on_the_batch() {
+    let rng = &mut rng();
+    let shape = shape(4, 1, (24, 24), None);
+    let together = Batch::random(rng, &[(1500, 1), (3, 4), (700, 2)]);
+    let tokens = together.tokens.len();
+    let q = values(rng, tokens * 96);
+    let slots = together.blocks * BLOCK;
+    let (keys, cached_values) = (values(rng, slots * 24), values(rng, slots * 24));
+    for kv_type in KV_TYPES {
+        for isa in Isa::available() {
+            let on_threads = |threads| {
+                Cpu::new(Vectorised::new(isa, Arc::new(Pool::new(threads)))).with_kv(kv_type)
+            };
+            let mut one = on_threads(1);
+            let mut kv = one.kv(together.blocks, BLOCK, 24, 24);
+            fill(&mut kv, &keys, &cached_values);
+            let mut all = room(tokens, 96);
+            one.begin(&together.inputs());
+            one.attend(&mut all, &tensor(96, &q), &kv, &shape);
+            for threads in [2, 5] {
+                let mut many = on_threads(threads);
+                many.begin(&StepInputs {
+                    tokens: &together.tokens[..1],
+                    positions: &together.positions[..1],
+                    slots: &together.slots[..1],
+                    query_starts: &[0, 1],
+                    ..together.inputs()
+                });
+                let mut alone = room(1, 96);
+                many.attend(&mut alone, &tensor(96, &q[..96]), &kv, &shape);
+                assert_eq!(alone.values(), all.row(0), "{isa:?} {kv_type:?} {threads}");
             }
         }
     }
@@ -154,44 +278,40 @@ fn attend_equals_the_reference() {
 #[test]
 fn attend_does_not_depend_on_the_chunking() {
     let rng = &mut rng();
-    let shape = AttentionShape {
-        heads: 4,
-        kv_heads: 2,
-        key_dim: 24,
-        value_dim: 24,
-        scale: 0.2,
-        window: None,
-    };
-    let whole = Batch::random(rng, &[(0, 53)]);
-    let q = values(rng, 53 * 4 * 24);
-    let slots = whole.blocks * BLOCK;
-    for (isa, mut cpu) in cpus() {
-        let mut kv = cpu.kv(whole.blocks, BLOCK, 48, 48);
-        fill(&mut kv, &values(rng, slots * 48), &values(rng, slots * 48));
-        let mut together = room(53, 96);
-        cpu.begin(&whole.inputs());
-        cpu.attend(&mut together, &tensor(96, &q), &kv, &shape);
-        for position in [0, 1, 15, 16, 17, 52] {
-            let row = position..position + 1;
-            cpu.begin(&StepInputs {
-                tokens: &whole.tokens[row.clone()],
-                positions: &whole.positions[row.clone()],
-                slots: &whole.slots[row.clone()],
-                query_starts: &[0, 1],
-                ..whole.inputs()
-            });
-            let mut alone = room(1, 96);
-            cpu.attend(
-                &mut alone,
-                &tensor(96, &q[position * 96..(position + 1) * 96]),
-                &kv,
-                &shape,
-            );
-            assert_eq!(
-                alone.values(),
-                together.row(position),
-                "{isa:?}, position {position}"
-            );
+    for (len, window) in [(53, None), (150, Some(20)), (530, None)] {
+        let shape = shape(4, 2, (24, 24), window);
+        let whole = Batch::random(rng, &[(0, len)]);
+        let q = values(rng, len * 4 * 24);
+        let slots = whole.blocks * BLOCK;
+        for (isa, mut cpu) in cpus() {
+            let mut kv = cpu.kv(whole.blocks, BLOCK, 48, 48);
+            fill(&mut kv, &values(rng, slots * 48), &values(rng, slots * 48));
+            let mut together = room(len, 96);
+            cpu.begin(&whole.inputs());
+            cpu.attend(&mut together, &tensor(96, &q), &kv, &shape);
+            for rows in [
+                0..1,
+                1..2,
+                15..16,
+                16..17,
+                17..30,
+                52..53,
+                len - 20..len - 1,
+                len - 1..len,
+            ] {
+                cpu.begin(&StepInputs {
+                    tokens: &whole.tokens[rows.clone()],
+                    positions: &whole.positions[rows.clone()],
+                    slots: &whole.slots[rows.clone()],
+                    query_starts: &[0, rows.len() as u32],
+                    ..whole.inputs()
+                });
+                let mut alone = room(rows.len(), 96);
+                let queries = tensor(96, &q[rows.start * 96..rows.end * 96]);
+                cpu.attend(&mut alone, &queries, &kv, &shape);
+                let want = &together.values()[rows.start * 96..rows.end * 96];
+                assert_eq!(alone.values(), want, "{isa:?}, positions {rows:?} of {len}");
+            }
         }
     }
 }

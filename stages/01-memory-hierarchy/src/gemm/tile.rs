@@ -204,7 +204,7 @@ impl<E: Element> Operands<E> {
             for _ in 0..self.k {
                 for v in 0..V {
                     // A line is asked for once, by the vector that begins it.
-                    if v * S::LANES * size_of::<E>() % LINE == 0 {
+                    if (v * S::LANES * size_of::<E>()).is_multiple_of(LINE) {
                         prefetch(w[v].wrapping_byte_add(self.ahead));
                     }
                 }

@@ -45,7 +45,7 @@ pub unsafe fn exp<S: Simd>(x: S) -> S {
 /// # Safety
 /// As for [`Simd`].
 #[inline(always)]
-pub unsafe fn sigmoid_gated<S: Simd>(x: S, y: S) -> S {
+pub unsafe fn logistic_gate<S: Simd>(x: S, y: S) -> S {
     // SAFETY: the caller's promise.
     unsafe { x.div(exp(y.mul(S::splat(-1.0))).add(S::splat(1.0))) }
 }

@@ -85,7 +85,7 @@ pub enum LoadError {
     },
     /// A tensor of the model is in no file.
     #[error(
-        "{file}: tensor `{name}` is missing; the checkpoint does not fit its config.json, or a download is incomplete"
+        "{file}: tensor `{name}` is missing; the checkpoint does not fit its configuration, or a download is incomplete"
     )]
     MissingTensor {
         /// The checkpoint.
@@ -95,7 +95,7 @@ pub enum LoadError {
     },
     /// Tensors that the model has no use for: a sign that it is another model than config.json says.
     #[error(
-        "{file}: {count} tensors have no place in the model, such as {names}; check config.json against the checkpoint"
+        "{file}: {count} tensors have no place in the model, such as {names}; check the configuration against the checkpoint"
     )]
     ExtraTensors {
         /// The checkpoint.
@@ -107,7 +107,7 @@ pub enum LoadError {
     },
     /// A tensor has another shape than config.json implies.
     #[error(
-        "{file}: tensor `{name}` has shape {found:?}, but config.json implies {expected:?}; correct one of them"
+        "{file}: tensor `{name}` has shape {found:?}, but the configuration implies {expected:?}; correct one of them"
     )]
     WrongShape {
         /// The file.

@@ -40,11 +40,12 @@ impl<'a> Fields<'a> {
 
     /// The fields of an object that is the top level of a file.
     pub fn over(file: &'a str, object: &'a Map<String, Value>) -> Self {
-        Self {
-            file,
-            path: "",
-            object,
-        }
+        Self::at(file, "", object)
+    }
+
+    /// The fields of an object within a file; `path` is what leads to it, with a dot behind.
+    pub fn at(file: &'a str, path: &'a str, object: &'a Map<String, Value>) -> Self {
+        Self { file, path, object }
     }
 
     /// The name of the file.

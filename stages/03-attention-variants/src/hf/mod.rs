@@ -11,6 +11,7 @@ mod config;
 mod error;
 mod fields;
 mod gguf;
+mod quantised;
 mod safetensors;
 mod source;
 mod tensor;

@@ -12,6 +12,7 @@ pub use decoder::{Decoder, LanguageModel};
 pub use load::load;
 
 use crate::config::{Attention, ModelConfig};
+use crate::ops::KvType;
 
 impl ModelConfig {
     /// Numbers that one token keeps in one layer's cache: `(key, value)`. Latent attention keeps one latent and one rotated key
@@ -26,9 +27,9 @@ impl ModelConfig {
         }
     }
 
-    /// Bytes that one token keeps in the caches of all layers, in f32.
-    pub fn kv_bytes_per_token(&self) -> usize {
+    /// Bytes that one token keeps in the caches of all layers.
+    pub fn kv_bytes_per_token(&self, kv: KvType) -> usize {
         let (key, value) = self.kv_widths();
-        self.layers.len() * (key + value) * size_of::<f32>()
+        self.layers.len() * (kv.bytes(key) + kv.bytes(value))
     }
 }

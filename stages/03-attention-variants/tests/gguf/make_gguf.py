@@ -255,7 +255,7 @@ def mixed(rng):
     tensors = {name: rng.normal(1.0 if len(shape) == 1 else 0.0, 0.3, shape).astype(np.float32)
                for name, shape in tensors.items()}
     kinds = {"embed": Type.Q8_0, "q_proj": Type.Q4_0, "k_proj": Type.Q8_0, "v_proj": Type.Q4_0, "o_proj": Type.Q4_1,
-             "gate": Type.Q4_0, "up": Type.Q4_0, "down": Type.Q5_0, "lm_head": Type.F16}
+             "gate": Type.Q4_0, "up": Type.Q4_1, "down": Type.Q5_0, "lm_head": Type.F16}
     type_of = lambda name, _: next(kind for part, kind in kinds.items() if part in name)
     worth = write_model(OUT / "mixed.gguf", config, tensors, type_of, tiny_vocabulary)
     (OUT / "mixed").mkdir(exist_ok=True)

@@ -30,6 +30,7 @@ mod rope;
 use serde_json::Value;
 
 use super::fields::{Fields, parse_json};
+use super::quantised::Scheme;
 use super::{LoadError, Source};
 use crate::config::{Activation, Attention, Family, Grouped, Layer, Mlp, ModelConfig, Rope};
 
@@ -101,11 +102,8 @@ pub(super) fn from_fields(fields: &Fields) -> Result<ModelConfig, LoadError> {
 
 /// Fields of any family that would change the arithmetic and that no definition here follows.
 fn refuse_unsupported(f: &Fields) -> Result<(), LoadError> {
+    Scheme::of(f)?;
     let present = [
-        (
-            "quantization_config",
-            "quantised checkpoints do not load; use one in f32, f16 or bf16",
-        ),
         ("attn_logit_softcapping", "scores are not capped here"),
         ("final_logit_softcapping", "logits are not capped here"),
         (

@@ -121,6 +121,10 @@ impl Gguf {
     fn refuse_unsupported(&self, architecture: &str) -> Result<(), LoadError> {
         let meta = self.fields();
         let field = |name: &str| format!("{architecture}.{name}");
+        let parts = "split.count";
+        if meta.count_opt(parts)?.is_some_and(|count| count > 1) {
+            return Err(meta.unsupported(parts, "join the parts with llama.cpp's gguf-split"));
+        }
         let experts = field("expert_count");
         if meta.count_opt(&experts)?.is_some_and(|count| count > 0) {
             let why = "experts load from safetensors only";

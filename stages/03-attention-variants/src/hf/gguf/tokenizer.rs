@@ -22,19 +22,42 @@ const CONTROL: u64 = 3;
 const USER_DEFINED: u64 = 4;
 const UNUSED: u64 = 5;
 
-/// How text is split into words, by the names that converters give it.
-fn word_pattern(pre: &str) -> Option<&'static str> {
-    match pre {
-        "llama-bpe" | "llama3" | "llama-v3" | "smaug-bpe" => Some(
-            r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
-        ),
-        "qwen2" | "deepseek-r1-qwen" => Some(
-            r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
-        ),
-        "gpt-2" | "default" => {
-            Some(r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+")
-        }
-        _ => None,
+/// How text becomes words, and words tokens.
+struct Words {
+    /// What a word is.
+    pattern: &'static str,
+    /// Whether text is brought into Unicode's normal form C.
+    normalised: bool,
+    /// Whether a word that is a token needs no merges; such models begin every text with a token of their own too.
+    whole: bool,
+}
+
+impl Words {
+    /// By the name that converters give a published tokenizer.
+    fn of(name: &str) -> Option<Self> {
+        let (pattern, normalised, whole) = match name {
+            "llama-bpe" | "llama3" | "llama-v3" | "smaug-bpe" => (
+                r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+                false,
+                true,
+            ),
+            "qwen2" | "deepseek-r1-qwen" => (
+                r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+                true,
+                false,
+            ),
+            "gpt-2" | "default" => (
+                r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
+                false,
+                false,
+            ),
+            _ => return None,
+        };
+        Some(Self {
+            pattern,
+            normalised,
+            whole,
+        })
     }
 }
 
@@ -150,24 +173,23 @@ impl<'a> Vocabulary<'a> {
 
     fn byte_level(&self, meta: &Fields<'a>) -> Result<Value, LoadError> {
         let pre = "tokenizer.ggml.pre";
-        let name = meta.text_opt(pre)?.unwrap_or("default");
-        let pattern = word_pattern(name).ok_or_else(|| {
+        let words = Words::of(meta.text_opt(pre)?.unwrap_or("default"));
+        let words = words.ok_or_else(|| {
             meta.unsupported(pre, "known are llama-bpe, qwen2, gpt-2 and default")
         })?;
-        let is_llama = name != "qwen2" && pattern.contains("{1,3}");
         let byte_level = |regex: bool| json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": false, "use_regex": regex});
         Ok(json!({
             "version": "1.0",
             "added_tokens": self.added(),
-            "normalizer": if name.contains("qwen") { json!({"type": "NFC"}) } else { Value::Null },
+            "normalizer": if words.normalised { json!({"type": "NFC"}) } else { Value::Null },
             "pre_tokenizer": {"type": "Sequence", "pretokenizers": [
-                {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": false},
+                {"type": "Split", "pattern": {"Regex": words.pattern}, "behavior": "Isolated", "invert": false},
                 byte_level(false),
             ]},
-            "post_processor": around(meta, is_llama)?,
+            "post_processor": around(meta, words.whole)?,
             "decoder": byte_level(true),
             "model": {
-                "type": "BPE", "vocab": self.ids(), "merges": strings(meta, MERGES)?, "ignore_merges": is_llama,
+                "type": "BPE", "vocab": self.ids(), "merges": strings(meta, MERGES)?, "ignore_merges": words.whole,
                 "dropout": null, "unk_token": null, "continuing_subword_prefix": null, "end_of_word_suffix": null,
                 "fuse_unk": false, "byte_fallback": false,
             },

@@ -21,7 +21,7 @@ pub(in crate::hf) enum GgmlType {
     Q6K,
 }
 
-/// Names by the number in a file, `None` where a number is free. Those that are not of [`ggml_layout`] do not load.
+/// Names by the number in a file, `None` where a number is free. Those that are not of [`layout`] do not load.
 const NAMES: [Option<&str>; 42] = {
     let mut names = [None; 42];
     names[0] = Some("F32");

@@ -4,14 +4,15 @@
 //! [`numerics::matmul`]. Held to the scalar reference operation by operation.
 
 mod attention;
+mod gate;
 mod weight;
 
+use self::gate::Activate;
 pub use self::weight::Weight;
 use super::AttentionShape;
 use super::device::{Arithmetic, Host};
 use super::host::{HostLinear, HostNorm, HostTensor, Step};
 use super::kv::HostKv;
-use crate::activation::activate;
 use crate::config::Activation;
 use crate::matrix::Matrix;
 pub use memory_hierarchy::Isa;
@@ -151,9 +152,13 @@ impl Arithmetic for Vectorised {
         let (rows, width) = (x.rows(), x.cols());
         let x = SharedMut::new(x.values_mut());
         self.share(rows, width, |range| {
-            // SAFETY: each row is one range's alone.
-            for value in unsafe { x.slice(range.start * width, range.len() * width) } {
-                *value = activate(activation, *value);
+            for row in range {
+                self.isa.run(Activate {
+                    // SAFETY: each row is one range's alone.
+                    out: unsafe { x.slice(row * width, width) },
+                    gated: None,
+                    activation,
+                });
             }
         });
     }
@@ -163,12 +168,12 @@ impl Arithmetic for Vectorised {
         let out = SharedMut::new(out.resize(rows));
         self.share(rows, width, |range| {
             for row in range {
-                // SAFETY: each row is one range's alone.
-                let out = unsafe { out.slice(row * width, width) };
-                let (gate, up) = gate_up.row(row).split_at(width);
-                for i in 0..width {
-                    out[i] = activate(activation, gate[i]) * up[i];
-                }
+                self.isa.run(Activate {
+                    // SAFETY: each row is one range's alone.
+                    out: unsafe { out.slice(row * width, width) },
+                    gated: Some(gate_up.row(row).split_at(width)),
+                    activation,
+                });
             }
         });
     }

@@ -64,6 +64,15 @@ struct Pages<'a> {
 }
 
 impl Pages<'_> {
+    /// The positions from `position` on that lie one behind another: the block, where in it and where in the run they begin, and how
+    /// many there are as far as block and run go.
+    #[inline(always)]
+    fn stretch(&self, position: usize) -> (usize, usize, usize, usize) {
+        let block = self.table[position / self.block_size] as usize;
+        let (offset, at) = (position % self.block_size, position - self.begin);
+        (block, offset, at, (self.block_size - offset).min(RUN - at))
+    }
+
     #[inline(always)]
     unsafe fn keys<S: Simd, T: Element>(
         &self,
@@ -73,25 +82,28 @@ impl Pages<'_> {
         head: Range<usize>,
         to: &mut [f32],
     ) {
+        let (size, groups) = (self.block_size, width.div_ceil(SCALED));
         let mut position = self.run.start;
         while position < self.run.end {
-            let block = self.table[position / self.block_size] as usize;
-            let (offset, at) = (position % self.block_size, position - self.begin);
             // The rest of the block, seen or not: whole vectors are the quickest to copy.
-            let len = (self.block_size - offset).min(RUN - at);
-            let line =
-                |column: usize, width: usize| (block * width + column) * self.block_size + offset;
+            let (block, offset, at, len) = self.stretch(position);
+            let data = &data[block * width * size..][..width * size];
+            let scales = scales.map(|scales| &scales[block * groups * size..][..groups * size]);
+            assert!(head.end <= width && offset + len <= size && at + len <= RUN);
+            assert!(head.len() * RUN <= to.len());
             for column in head.clone() {
-                let from = &data[line(column, width)..][..len];
-                let to = &mut to[(column - head.start) * RUN + at..][..len];
-                let scale = match scales {
-                    None => Scale::None,
-                    Some(all) => {
-                        Scale::Each(&all[line(column / SCALED, width.div_ceil(SCALED))..][..len])
-                    }
-                };
-                // SAFETY: the caller's S.
-                unsafe { widen::<S, T>(from, to, scale) };
+                // SAFETY: the caller's S; a line of the block and of the run, as asserted above.
+                unsafe {
+                    let from = data.as_ptr().add(column * size + offset);
+                    let to = to.as_mut_ptr().add((column - head.start) * RUN + at);
+                    let scale = match scales {
+                        None => Scale::None,
+                        Some(scales) => {
+                            Scale::Each(scales.as_ptr().add(column / SCALED * size + offset))
+                        }
+                    };
+                    widen::<S, T>(from, to, len, scale);
+                }
             }
             position += len;
         }
@@ -107,27 +119,36 @@ impl Pages<'_> {
         to: &mut [f32],
         stride: usize,
     ) {
-        for position in self.run.clone() {
-            let slot = self.table[position / self.block_size] as usize * self.block_size
-                + position % self.block_size;
-            let to = &mut to[(position - self.begin) * stride..][..stride];
-            let scales = scales.map(|scales| &scales[slot * width.div_ceil(SCALED)..]);
-            // Pieces that share a scale.
-            let mut column = head.start;
-            while column < head.end {
-                let end = if scales.is_some() {
-                    head.end.min((column / SCALED + 1) * SCALED)
-                } else {
-                    head.end
-                };
-                let from = &data[slot * width + column..slot * width + end];
-                let to = &mut to[column - head.start..end - head.start];
-                let scale =
-                    scales.map_or(Scale::None, |scales| Scale::All(scales[column / SCALED]));
-                // SAFETY: the caller's S.
-                unsafe { widen::<S, T>(from, to, scale) };
-                column = end;
+        let groups = width.div_ceil(SCALED);
+        assert!(head.end <= width && head.len() <= stride && RUN * stride <= to.len());
+        let mut position = self.run.start;
+        while position < self.run.end {
+            let (block, offset, at, len) = self.stretch(position);
+            let len = len.min(self.run.end - position);
+            let slot = block * self.block_size + offset;
+            let data = &data[slot * width..][..len * width];
+            let scales = scales.map(|scales| &scales[slot * groups..][..len * groups]);
+            for i in 0..len {
+                // SAFETY: the caller's S; a row of the cache and of the run, as asserted above.
+                unsafe {
+                    let from = data.as_ptr().add(i * width);
+                    let to = to.as_mut_ptr().add((at + i) * stride);
+                    let Some(scales) = scales else {
+                        widen::<S, T>(from.add(head.start), to, head.len(), Scale::None);
+                        continue;
+                    };
+                    // Pieces that share a scale.
+                    let mut column = head.start;
+                    while column < head.end {
+                        let end = head.end.min((column / SCALED + 1) * SCALED);
+                        let scale = Scale::All(scales[i * groups + column / SCALED]);
+                        let to = to.add(column - head.start);
+                        widen::<S, T>(from.add(column), to, end - column, scale);
+                        column = end;
+                    }
+                }
             }
+            position += len;
         }
     }
 
@@ -145,37 +166,41 @@ impl Pages<'_> {
     }
 }
 
-/// What numbers must be multiplied by.
+/// What numbers must be multiplied by: nothing, one number, or one each.
 #[derive(Clone, Copy)]
-enum Scale<'a> {
+enum Scale {
     None,
     All(f32),
-    Each(&'a [f32]),
+    Each(*const f32),
 }
 
 /// `to = from`, times the scale.
+///
+/// # Safety
+/// `Isa::run` chose S, and all pointers are valid for `len` numbers.
 #[inline(always)]
-unsafe fn widen<S: Simd, T: Element>(from: &[T], to: &mut [f32], scale: Scale<'_>) {
-    assert_eq!(from.len(), to.len());
-    let whole = from.len() - from.len() % S::LANES;
-    for at in (0..whole).step_by(S::LANES) {
-        // SAFETY: the caller's S; LANES elements are left, and as many scales as elements.
-        unsafe {
-            let numbers = T::load::<S>(from.as_ptr().add(at));
+unsafe fn widen<S: Simd, T: Element>(from: *const T, to: *mut f32, len: usize, scale: Scale) {
+    let whole = len - len % S::LANES;
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut at = 0;
+        while at < whole {
+            let numbers = T::load::<S>(from.add(at));
             let numbers = match scale {
                 Scale::None => numbers,
                 Scale::All(scale) => numbers.mul(S::splat(scale)),
-                Scale::Each(scales) => numbers.mul(S::load(scales.as_ptr().add(at))),
+                Scale::Each(scales) => numbers.mul(S::load(scales.add(at))),
             };
-            numbers.store(to.as_mut_ptr().add(at));
+            numbers.store(to.add(at));
+            at += S::LANES;
         }
-    }
-    for at in whole..from.len() {
-        let scale = match scale {
-            Scale::None => 1.0,
-            Scale::All(scale) => scale,
-            Scale::Each(scales) => scales[at],
-        };
-        to[at] = from[at].into() * scale;
+        for at in whole..len {
+            let scale = match scale {
+                Scale::None => 1.0,
+                Scale::All(scale) => scale,
+                Scale::Each(scales) => *scales.add(at),
+            };
+            *to.add(at) = (*from.add(at)).into() * scale;
+        }
     }
 }

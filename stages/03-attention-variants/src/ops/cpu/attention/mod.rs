@@ -193,7 +193,7 @@ impl Kernel for AttendTile<'_> {
             segments = segments.end.min(segments.start + only)
                 ..segments.end.min(segments.start + only + 1);
         }
-        total.clear();
+        total.clear(tile.rows);
         for segment in segments {
             let kernel = AttendSegment {
                 operation,
@@ -201,7 +201,7 @@ impl Kernel for AttendTile<'_> {
                 kv_head: self.kv_head,
                 segment,
             };
-            part.clear();
+            part.clear(tile.rows);
             // SAFETY: `Isa::run` chose S; the place of a partial result is this kernel's alone.
             unsafe {
                 kernel.attend::<S>(room, part);
@@ -233,7 +233,7 @@ impl Kernel for MergeTile<'_> {
     unsafe fn run<S: Simd>(mut self) {
         let (operation, tile) = (&self.operation, self.tile);
         let len = operation.partial_len();
-        self.total.clear();
+        self.total.clear(tile.rows);
         for segment in 0..operation.segments(tile).len() {
             // SAFETY: the parts are written, and this item's alone.
             let part = unsafe { self.parts.slice(segment * len, len) };

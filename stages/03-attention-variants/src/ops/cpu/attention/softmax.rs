@@ -31,11 +31,11 @@ impl<'a> Partial<'a> {
         }
     }
 
-    /// As if nothing had been seen.
-    pub fn clear(&mut self) {
-        self.mixed.fill(0.0);
-        self.max.fill(f32::NEG_INFINITY);
-        self.sum.fill(0.0);
+    /// As if the first `rows` rows had seen nothing.
+    pub fn clear(&mut self, rows: usize) {
+        self.mixed[..rows * self.stride].fill(0.0);
+        self.max[..rows].fill(f32::NEG_INFINITY);
+        self.sum[..rows].fill(0.0);
     }
 
     /// Lays a copy over [`Operation::partial_len`] numbers.

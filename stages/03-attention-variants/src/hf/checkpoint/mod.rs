@@ -3,21 +3,19 @@
 //! Every tensor must be wanted and every wanted tensor must be there: a model takes its tensors by name and shape, and
 //! [`Weights::finish`] refuses what is left over, for a checkpoint that holds more than the model uses is another model.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+mod folder;
+
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use serde::Deserialize;
-
 use super::LoadError;
+use super::quantised::Scheme;
 pub(super) use super::safetensors::Entry;
 use super::safetensors::read_header;
-use super::source::{Bytes, Source};
+use super::source::Bytes;
 use super::tensor::{Dtype, Tensor};
 use crate::config::{Family, ModelConfig};
-use crate::matrix::Matrix;
-
-const SINGLE: &str = "model.safetensors";
-const INDEX: &str = "model.safetensors.index.json";
+use crate::matrix::{Elements, Matrix};
 
 /// The tensors of a checkpoint, in mapped files.
 ///
@@ -27,6 +25,10 @@ pub struct Weights {
     /// The file that messages name for the checkpoint as a whole.
     file: String,
     tensors: HashMap<String, Stored>,
+    /// How linear layers are stored, if they are quantised.
+    scheme: Option<Scheme>,
+    /// Matrices that no block format holds as they are stored.
+    widened: usize,
     progress: Option<Box<dyn FnMut(u64) + Send>>,
 }
 
@@ -43,61 +45,24 @@ struct Shard {
     bytes: Arc<Bytes>,
 }
 
-impl Source {
-    /// Opens `model.safetensors` or, where there is none, the shards of `model.safetensors.index.json`, and checks the headers
-    /// of all of them. Elements are not read yet.
-    ///
-    /// # Errors
-    /// A file that is missing, truncated or malformed; an index that does not agree with its shards.
-    pub fn weights(&self) -> Result<Weights, LoadError> {
-        if let Source::Gguf(gguf) = self {
-            return gguf.weights();
-        }
-        if let Some(bytes) = self.open(SINGLE)? {
-            let mut weights = Weights {
-                file: self.name_of(SINGLE),
-                tensors: HashMap::new(),
-                progress: None,
-            };
-            weights.add_shard(weights.file.clone(), bytes)?;
-            return Ok(weights);
-        }
-        let advice = "a model needs model.safetensors, or model.safetensors.index.json and its shards; \
-                      convert PyTorch .bin files with `save_pretrained`";
-        let index = self.require(INDEX, advice)?;
-        self.sharded(&parse_index(&self.name_of(INDEX), &index)?)
-    }
-
-    fn sharded(&self, map: &BTreeMap<String, String>) -> Result<Weights, LoadError> {
-        let mut weights = Weights {
-            file: self.name_of(INDEX),
-            tensors: HashMap::new(),
-            progress: None,
-        };
-        for file in map.values().collect::<std::collections::BTreeSet<_>>() {
-            let bytes = self.require(
-                file,
-                "the index names this shard; download it into the same folder",
-            )?;
-            weights.add_shard(self.name_of(file), bytes)?;
-        }
-        check_index(&weights, map, |file| self.name_of(file))?;
-        Ok(weights)
-    }
-}
-
 impl Weights {
+    fn empty(file: String) -> Self {
+        Self {
+            file,
+            tensors: HashMap::new(),
+            scheme: None,
+            widened: 0,
+            progress: None,
+        }
+    }
+
     /// The tensors of one file, `entries` within `bytes`.
     pub(super) fn of_file(
         file: String,
         bytes: Arc<Bytes>,
         entries: impl IntoIterator<Item = Entry>,
     ) -> Result<Self, LoadError> {
-        let mut weights = Self {
-            file: file.clone(),
-            tensors: HashMap::new(),
-            progress: None,
-        };
+        let mut weights = Self::empty(file.clone());
         weights.add_entries(Arc::new(Shard { name: file, bytes }), entries)?;
         Ok(weights)
     }
@@ -121,11 +86,18 @@ impl Weights {
         self.stored_name(name).is_some()
     }
 
-    /// Takes a tensor of shape `[rows, cols]`, in the type that it is stored in.
+    /// Takes a tensor of shape `[rows, cols]`, in the type that it is stored in, or what quantisation has put in its place.
     ///
     /// # Errors
-    /// The tensor is missing, of another shape, or not of f32, f16 or bf16.
+    /// The tensor is missing, of another shape, or of a type that does not load.
     pub fn matrix(&mut self, name: &str, rows: usize, cols: usize) -> Result<Matrix, LoadError> {
+        if let (Some(scheme), Some(base)) = (self.scheme.clone(), name.strip_suffix(".weight"))
+            && let Some(matrix) = scheme.matrix(self, base, rows, cols)?
+        {
+            let blocks = matches!(matrix.elements, Elements::Q8(_) | Elements::Q4(_));
+            self.widened += usize::from(!blocks);
+            return Ok(matrix);
+        }
         Ok(self.take(name, &[rows, cols])?.to_matrix())
     }
 
@@ -146,14 +118,25 @@ impl Weights {
         if config.tied_embeddings {
             self.check_tied(config.family)?;
         }
+        if self.widened > 0 {
+            let (file, widened) = (&self.file, self.widened);
+            tracing::info!(
+                "{file}: {widened} quantised matrices are held in 16 bits or more, for their format or order has no blocks here"
+            );
+        }
         let mut extra: Vec<&str> = self
             .tensors
             .iter()
             .filter(|(_, stored)| !stored.taken)
             .map(|(name, _)| &**name)
             .collect();
-        extra
-            .retain(|name| !self.tensors[*name].entry.range.is_empty() && !is_unused(name, config));
+        extra.retain(|name| {
+            let bytes = self.tensors[*name].bytes();
+            let left_out = |scheme: &Scheme| scheme.leaves_out(name, bytes);
+            !(bytes.is_empty()
+                || is_unused(name, config)
+                || self.scheme.as_ref().is_some_and(left_out))
+        });
         extra.sort_unstable();
         if extra.is_empty() {
             return Ok(());
@@ -210,47 +193,91 @@ impl Weights {
             .find(|name| self.tensors.contains_key(*name))
     }
 
-    fn take(&mut self, name: &str, shape: &[usize]) -> Result<Tensor, LoadError> {
-        let missing = || LoadError::MissingTensor {
+    /// The stored type of a tensor, if there is one of this name.
+    pub(super) fn dtype(&self, name: &str) -> Option<&str> {
+        Some(&self.tensors[self.stored_name(name)?].entry.dtype)
+    }
+
+    /// The stored shape of a tensor, if there is one of this name.
+    pub(super) fn shape(&self, name: &str) -> Option<&[usize]> {
+        Some(&self.tensors[self.stored_name(name)?].entry.shape)
+    }
+
+    /// Takes the bytes of a tensor of type `dtype`.
+    pub(super) fn raw(
+        &mut self,
+        name: &str,
+        shape: &[usize],
+        dtype: &str,
+    ) -> Result<Vec<u8>, LoadError> {
+        let stored = self.take_stored(name, shape)?;
+        if stored.entry.dtype != dtype {
+            return Err(stored.wrong_dtype());
+        }
+        Ok(stored.bytes().to_vec())
+    }
+
+    /// Takes a tensor of 32-bit integers.
+    pub(super) fn words(&mut self, name: &str, shape: &[usize]) -> Result<Vec<u32>, LoadError> {
+        let stored = self.take_stored(name, shape)?;
+        if stored.entry.dtype != "I32" {
+            return Err(stored.wrong_dtype());
+        }
+        let words = stored.bytes().as_chunks().0.iter();
+        Ok(words.map(|word| u32::from_le_bytes(*word)).collect())
+    }
+
+    /// Takes a tensor of any shape, widened.
+    pub(super) fn floats(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>, LoadError> {
+        Ok(self.take(name, shape)?.to_f32())
+    }
+
+    /// The error of a tensor that is not there.
+    pub(super) fn missing(&self, name: &str) -> LoadError {
+        LoadError::MissingTensor {
             file: self.file.clone(),
             name: name.to_string(),
-        };
-        let stored_name = self.stored_name(name).ok_or_else(missing)?;
+        }
+    }
+
+    /// The error of a tensor whose content cannot be.
+    pub(super) fn damaged(&self, name: &str, what: &str) -> LoadError {
+        LoadError::BadSafetensors {
+            file: self.file.clone(),
+            problem: format!("tensor `{name}` has {what}"),
+        }
+    }
+
+    fn take(&mut self, name: &str, shape: &[usize]) -> Result<Tensor, LoadError> {
+        let stored = self.take_stored(name, shape)?;
+        Ok(Tensor {
+            dtype: Dtype::from_name(&stored.entry.dtype).ok_or_else(|| stored.wrong_dtype())?,
+            shape: shape.to_vec(),
+            file: stored.shard.bytes.clone(),
+            range: stored.entry.range.clone(),
+        })
+    }
+
+    /// Finds a tensor, checks its shape and marks it as taken.
+    fn take_stored(&mut self, name: &str, shape: &[usize]) -> Result<&Stored, LoadError> {
+        let stored_name = self.stored_name(name).ok_or_else(|| self.missing(name))?;
         let stored = self
             .tensors
             .get_mut(stored_name)
             .expect("stored_name finds only names that are there");
-        let Stored {
-            entry,
-            shard,
-            taken,
-        } = stored;
-        let (file, name) = (shard.name.clone(), entry.name.clone());
-        if entry.shape != shape {
+        if stored.entry.shape != shape {
             return Err(LoadError::WrongShape {
-                file,
-                name,
+                file: stored.shard.name.clone(),
+                name: stored.entry.name.clone(),
                 expected: shape.to_vec(),
-                found: entry.shape.clone(),
+                found: stored.entry.shape.clone(),
             });
         }
-        let Some(dtype) = Dtype::from_name(&entry.dtype) else {
-            return Err(LoadError::WrongDtype {
-                file,
-                name,
-                found: entry.dtype.clone(),
-            });
-        };
-        *taken = true;
+        stored.taken = true;
         if let Some(report) = &mut self.progress {
-            report(entry.range.len() as u64);
+            report(stored.entry.range.len() as u64);
         }
-        Ok(Tensor {
-            dtype,
-            shape: shape.to_vec(),
-            file: shard.bytes.clone(),
-            range: entry.range.clone(),
-        })
+        Ok(stored)
     }
 
     /// A tied checkpoint may carry the output projection all the same; it must be the embedding.
@@ -281,6 +308,14 @@ impl Weights {
 }
 
 impl Stored {
+    fn wrong_dtype(&self) -> LoadError {
+        LoadError::WrongDtype {
+            file: self.shard.name.clone(),
+            name: self.entry.name.clone(),
+            found: self.entry.dtype.clone(),
+        }
+    }
+
     fn bytes(&self) -> &[u8] {
         &self.shard.bytes[self.entry.range.clone()]
     }
@@ -313,62 +348,5 @@ fn is_unused(name: &str, config: &ModelConfig) -> bool {
             name.ends_with(".rotary_emb.inv_freq")
                 || (config.tied_embeddings && name == "lm_head.weight")
         }
-    }
-}
-
-/// `weight_map` of the index: the file of each tensor.
-fn parse_index(file: &str, bytes: &[u8]) -> Result<BTreeMap<String, String>, LoadError> {
-    #[derive(Deserialize)]
-    struct Index {
-        weight_map: BTreeMap<String, String>,
-    }
-    let index: Index = serde_json::from_slice(bytes).map_err(|error| LoadError::Json {
-        file: file.to_string(),
-        message: error.to_string(),
-    })?;
-    for (name, shard) in &index.weight_map {
-        // A shard is a file of the same folder: nothing here may lead out of it.
-        if shard.is_empty() || shard.contains(['/', '\\', '\0']) || shard.starts_with('.') {
-            let problem = format!(
-                "tensor `{name}` is said to be in `{shard}`, which is no file of this folder"
-            );
-            return Err(LoadError::BadIndex {
-                file: file.to_string(),
-                problem,
-            });
-        }
-    }
-    Ok(index.weight_map)
-}
-
-/// Checks that index and shards hold the same tensors, each in the shard that the index says.
-fn check_index(
-    weights: &Weights,
-    map: &BTreeMap<String, String>,
-    name_of: impl Fn(&str) -> String,
-) -> Result<(), LoadError> {
-    let error = |problem| {
-        Err(LoadError::BadIndex {
-            file: weights.file.clone(),
-            problem,
-        })
-    };
-    for (name, shard) in map {
-        let found = weights.tensors.get(name).map(|stored| &stored.shard.name);
-        if found != Some(&name_of(shard)) {
-            return error(format!("tensor `{name}` is not in {shard}"));
-        }
-    }
-    let listed: HashSet<&String> = map.keys().collect();
-    match weights
-        .tensors
-        .values()
-        .find(|stored| !listed.contains(&stored.entry.name))
-    {
-        Some(stored) => error(format!(
-            "tensor `{}` of {} is not listed",
-            stored.entry.name, stored.shard.name
-        )),
-        None => Ok(()),
     }
 }
