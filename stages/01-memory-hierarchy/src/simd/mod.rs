@@ -5,6 +5,8 @@
 
 pub mod dot;
 pub mod math;
+#[cfg(target_arch = "aarch64")]
+pub mod neon;
 pub mod pick;
 pub mod portable;
 #[cfg(target_arch = "x86_64")]
@@ -121,6 +123,9 @@ pub enum Isa {
     /// AVX-512 F.
     #[cfg(target_arch = "x86_64")]
     Avx512,
+    /// NEON, which every AArch64 has.
+    #[cfg(target_arch = "aarch64")]
+    Neon,
 }
 
 impl Isa {
@@ -145,6 +150,8 @@ impl Isa {
                 found.push(Self::Avx2);
             }
         }
+        #[cfg(target_arch = "aarch64")]
+        found.push(Self::Neon);
         found.push(Self::Portable);
         found
     }
@@ -157,6 +164,8 @@ impl Isa {
             Self::Avx2 => x86::Avx2::LANES,
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 => x86::Avx512::LANES,
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => neon::Neon::LANES,
         }
     }
 
@@ -171,6 +180,9 @@ impl Isa {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
             Self::Avx512 => unsafe { x86::run_avx512(kernel) },
+            #[cfg(target_arch = "aarch64")]
+            // SAFETY: every AArch64 has it.
+            Self::Neon => unsafe { neon::run_neon(kernel) },
         }
     }
 }

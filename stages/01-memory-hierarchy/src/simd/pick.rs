@@ -119,3 +119,36 @@ unsafe impl Pick for Avx512 {
         }
     }
 }
+
+// SAFETY: `store` and `load` are the type's own; pointers are the caller's promise.
+#[cfg(target_arch = "aarch64")]
+unsafe impl Pick for super::neon::Neon {
+    #[inline(always)]
+    unsafe fn expand(mask: u32, from: *const f32) -> Self {
+        let mut lanes = [0.0f32; 4];
+        let mut next = 0;
+        for (i, lane) in lanes.iter_mut().enumerate() {
+            if mask >> i & 1 == 1 {
+                // SAFETY: at most as many as there are lanes.
+                *lane = unsafe { *from.add(next) };
+                next += 1;
+            }
+        }
+        // SAFETY: four lanes.
+        unsafe { Self::load(lanes.as_ptr()) }
+    }
+    #[inline(always)]
+    unsafe fn two_of_four(low: Self, high: Self, positions: u32) -> Self {
+        let (mut columns, mut lanes) = ([0.0f32; 8], [0.0f32; 4]);
+        // SAFETY: four lanes each.
+        unsafe {
+            low.store(columns.as_mut_ptr());
+            high.store(columns.as_mut_ptr().add(4));
+        }
+        for (i, lane) in lanes.iter_mut().enumerate() {
+            *lane = columns[4 * (i / 2) + (positions >> (2 * i) & 3) as usize];
+        }
+        // SAFETY: four lanes.
+        unsafe { Self::load(lanes.as_ptr()) }
+    }
+}
