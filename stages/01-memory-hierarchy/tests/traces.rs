@@ -9,7 +9,7 @@ const SIZE: usize = 8;
 const LINE: usize = 4;
 const LINES: usize = SIZE / LINE;
 /// Multiplications that are drawn.
-const STEPS: usize = 32;
+const STEPS: usize = 24;
 
 /// The first steps of a product: a row a line of `b`, a column a step. The cache has room for six lines and sees `b` alone.
 fn draw(order: Order, title: &str) -> (Grid, usize) {
