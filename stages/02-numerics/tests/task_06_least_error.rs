@@ -50,7 +50,10 @@ fn an_outlier_is_clipped() {
         for full in [Scheme::int(4), Scheme::int(4).asymmetric()] {
             let search = full.calibrated(SEARCH);
             let (whole, least) = (error(full, &values), error(search, &values));
-            assert!(least < 0.9 * whole, "{outlier}: {least} is not much less than {whole}");
+            assert!(
+                least < 0.9 * whole,
+                "{outlier}: {least} is not much less than {whole}"
+            );
             assert!(search.fit(&values).scale < full.fit(&values).scale * 0.9);
         }
     }
