@@ -1,12 +1,15 @@
-//! The command line: `serve` (the default), `generate`, `chat` and `bench`.
+//! The command line: `serve` (the default), `generate`, `chat`, `bench` and `quantize`.
 
 mod bench;
 mod chat;
 mod generate;
+mod quantize;
 mod serve;
 mod start;
 
 use crate::model::ModelError;
+use crate::quantize::QuantizeError;
+use attention_variants::hf::LoadError;
 use clap::{Parser, Subcommand};
 use scheduling::ConfigError;
 use serving::ApiError;
@@ -33,6 +36,8 @@ enum Command {
     Chat(Box<chat::ChatArgs>),
     /// Put a load on a server and measure it.
     Bench(Box<bench::BenchArgs>),
+    /// Write a model with fewer bits.
+    Quantize(Box<quantize::QuantizeArgs>),
 }
 
 /// Why a command failed.
@@ -40,6 +45,10 @@ enum Command {
 enum CliError {
     #[error(transparent)]
     Model(#[from] ModelError),
+    #[error(transparent)]
+    Quantize(#[from] QuantizeError),
+    #[error(transparent)]
+    Load(#[from] LoadError),
     #[error(transparent)]
     Limits(#[from] ConfigError),
     #[error("{0}")]
@@ -83,6 +92,7 @@ pub fn run(cli: Cli) -> ExitCode {
             Command::Generate(args) => generate::run(*args).await,
             Command::Chat(args) => chat::run(*args).await,
             Command::Bench(args) => bench::run(*args).await,
+            Command::Quantize(args) => quantize::run(&args),
         }
     });
     match outcome {

@@ -232,17 +232,17 @@ fn silent_channels_and_no_tokens_are_no_trouble() {
 fn fewer_tokens_than_channels_are_enough() {
     let mut rng = rng();
     for damping in [0.01, 0.0] {
-        let (x, w) = (outliers(&mut rng, 3, 64, 10.0), weight(&mut rng, 8, 64));
+        let (x, w) = (outliers(&mut rng, 3, 64, 10.0), weight(&mut rng, 48, 64));
         let inputs = Inputs::of(&x, 64);
         let gptq = Gptq {
             damping,
             act_order: true,
         };
         let rounded = gptq
-            .quantise(&w, [8, 64], &inputs, &INT4)
+            .quantise(&w, [48, 64], &inputs, &INT4)
             .unwrap()
             .dequantise();
-        let nearest = INT4.quantise(&w, [8, 64]).unwrap().dequantise();
-        assert!(inputs.output_error(&w, &rounded) < 0.2 * inputs.output_error(&w, &nearest));
+        let nearest = INT4.quantise(&w, [48, 64]).unwrap().dequantise();
+        assert!(inputs.output_error(&w, &rounded) < 0.5 * inputs.output_error(&w, &nearest));
     }
 }

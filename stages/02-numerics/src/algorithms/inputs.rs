@@ -55,7 +55,20 @@ impl Inputs {
         for tokens in x.chunks(TOKENS * cols) {
             for i in 0..cols {
                 let sums = &mut self.gram[i * cols..][..=i];
-                for row in tokens.chunks_exact(cols) {
+                // Four tokens at a time: a sum is loaded and stored once for all of them.
+                let fours = tokens.chunks_exact(4 * cols);
+                let rest = fours.remainder();
+                for four in fours {
+                    let rows: [&[f32]; 4] = std::array::from_fn(|at| &four[at * cols..][..=i]);
+                    let factors = rows.map(|row| f64::from(row[i]));
+                    for (j, sum) in sums.iter_mut().enumerate() {
+                        *sum += (factors[0] * f64::from(rows[0][j])
+                            + factors[1] * f64::from(rows[1][j]))
+                            + (factors[2] * f64::from(rows[2][j])
+                                + factors[3] * f64::from(rows[3][j]));
+                    }
+                }
+                for row in rest.chunks_exact(cols) {
                     let factor = f64::from(row[i]);
                     for (sum, &value) in sums.iter_mut().zip(row) {
                         *sum += factor * f64::from(value);
