@@ -134,17 +134,12 @@ impl Table {
         let probes = &self.lists.calibration[..PROBES];
         let widths = [2, 3, 4].map(int);
         let loss = |model: &Checkpoint| with_model(model, |model| mean_loss(&score(model, probes)));
-        let seen = Some(&self.seen);
-        let costs = sensitivity(
-            &self.checkpoint,
-            &self.units,
-            seen,
-            Method::Gptq,
-            &widths,
-            loss,
-        )
-        .expect("the models load");
-        for (unit, choices) in self.units.iter().zip(&costs) {
+        let costs = |widths: &[Scheme], others| {
+            let costs = sensitivity(&self.checkpoint, &self.units, widths, others, loss);
+            costs.expect("the models load")
+        };
+        let alone = costs(&[int(2), int(4)], None);
+        for (unit, choices) in self.units.iter().zip(&alone) {
             let name = unit.name.trim_start_matches("model.layers.");
             for choice in choices {
                 // A record holds no negative number, and a rise below zero is noise.
@@ -155,6 +150,7 @@ impl Table {
                 );
             }
         }
+        let costs = costs(&widths, Some(int(3)));
         let budget = costs.iter().map(|choices| choices[1].bytes).sum();
         let chosen = allocate(&costs, budget).expect("2 bits are less than 3");
         for ((unit, choices), &at) in self.units.iter().zip(&costs).zip(&chosen) {

@@ -3,7 +3,7 @@
 use super::CliError;
 use crate::embedded;
 use crate::quantize::checkpoint::Checkpoint;
-use crate::quantize::observe::{Observation, observe};
+use crate::quantize::observe::observe;
 use crate::quantize::policy::{self, Choice};
 use crate::quantize::recipe::{Method, quantise};
 use crate::quantize::text::{Reader, Sequence};
@@ -72,7 +72,7 @@ pub(super) fn run(args: &QuantizeArgs) -> Result<(), CliError> {
             Some(observe(Vectorised::default(), config, weights, &sequences)?)
         }
     };
-    let chosen = args.schemes(&checkpoint, &units, observation.as_ref(), &sequences)?;
+    let chosen = args.schemes(&checkpoint, &units, &sequences)?;
     let before = checkpoint.tensor_bytes();
     let scheme = |unit: &Unit| chosen.get(&unit.name).copied();
     let model = quantise(
@@ -129,7 +129,6 @@ impl QuantizeArgs {
         &self,
         checkpoint: &Checkpoint,
         units: &[Unit],
-        observation: Option<&Observation>,
         sequences: &[Sequence],
     ) -> Result<HashMap<String, Scheme>, CliError> {
         let names = units.iter().map(|unit| unit.name.clone());
@@ -141,18 +140,12 @@ impl QuantizeArgs {
             packed::scheme(4, self.group)?,
             packed::scheme(8, self.group)?,
         ];
-        let costs = policy::sensitivity(
-            checkpoint,
-            units,
-            observation,
-            self.method,
-            &schemes,
-            |model| {
-                evaluate::with_model(model, |model| {
-                    evaluate::mean_loss(&evaluate::score(model, sequences))
-                })
-            },
-        )?;
+        let others = Some(schemes[0]);
+        let costs = policy::sensitivity(checkpoint, units, &schemes, others, |model| {
+            evaluate::with_model(model, |model| {
+                evaluate::mean_loss(&evaluate::score(model, sequences))
+            })
+        })?;
         let chosen = policy::allocate(&costs, self.budget(&costs)).ok_or_else(|| {
             CliError::Other(format!(
                 "--target-bits: {} is less than 4",
@@ -162,7 +155,7 @@ impl QuantizeArgs {
         for ((unit, at), choices) in units.iter().zip(&chosen).zip(&costs) {
             let Choice { bits, rise, .. } = choices[*at];
             tracing::info!(
-                "{}: {bits} bits, which alone raise the loss by {rise:.5}",
+                "{}: {bits} bits, which change the loss by {rise:.5}",
                 unit.name
             );
         }

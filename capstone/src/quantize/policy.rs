@@ -1,40 +1,46 @@
 //! Which unit gets how many bits.
 //!
-//! Each unit is quantised alone to each width, and the rise of the loss is noted: its sensitivity. Then all units begin with the fewest
-//! bits, and the unit whose next width takes away the most loss a byte gets it, until the bytes are spent. Rises are taken to add
-//! up, which they do while they are small.
+//! The width of one unit at a time is changed, and the rise of the loss is noted: its sensitivity. Then all units begin with the
+//! fewest bits, and the unit whose wider codes take away the most loss a byte gets them, until the bytes are spent. That takes rises
+//! to add up. From an unharmed model they do not, since two harmed layers harm more than both alone; so a policy measures around the
+//! uniform width that it is to beat, where the other units are as coarse as they will be.
 
 use super::QuantizeError;
 use super::checkpoint::Checkpoint;
-use super::observe::Observation;
 use super::recipe::{Method, packed_bytes, quantise};
 use super::units::Unit;
 use numerics::quant::Scheme;
 
-/// What each unit costs in each scheme. `loss` measures a model; the first scheme should be that of the fewest bits.
+/// What each unit costs in each scheme, rounded to the nearest, while all others have the scheme `others`, or stay as they are. `loss`
+/// measures a model.
 ///
 /// # Errors
 /// As [`quantise`] and `loss`.
 pub fn sensitivity(
     checkpoint: &Checkpoint,
     units: &[Unit],
-    observation: Option<&Observation>,
-    method: Method,
     schemes: &[Scheme],
+    others: Option<Scheme>,
     mut loss: impl FnMut(&Checkpoint) -> Result<f64, QuantizeError>,
 ) -> Result<Vec<Vec<Choice>>, QuantizeError> {
-    let unharmed = loss(checkpoint)?;
+    let rounded = |scheme: &dyn Fn(&Unit) -> Option<Scheme>| {
+        let chosen: Vec<Option<Scheme>> = units.iter().map(scheme).collect();
+        let scheme = |unit: &Unit| chosen[units.iter().position(|it| it == unit)?];
+        quantise(checkpoint.clone(), units, None, Method::Rtn, scheme)
+    };
+    let unharmed = loss(&rounded(&|_| others)?.dequantised())?;
     let mut costs = Vec::with_capacity(units.len());
     for unit in units {
         let mut choices = Vec::with_capacity(schemes.len());
-        for scheme in schemes {
-            let alone = std::slice::from_ref(unit);
-            let model = quantise(checkpoint.clone(), alone, observation, method, |_| {
-                Some(*scheme)
-            })?;
+        for &scheme in schemes {
+            let model = rounded(&|it| if it == unit { Some(scheme) } else { others })?;
             choices.push(Choice {
                 bits: scheme.bits(),
-                bytes: model.codes.values().map(packed_bytes).sum(),
+                bytes: unit
+                    .weights
+                    .iter()
+                    .map(|name| packed_bytes(&model.codes[name]))
+                    .sum(),
                 rise: loss(&model.dequantised())? - unharmed,
             });
         }

@@ -42,8 +42,7 @@ impl Reader<'_> {
             match value {
                 Value::String(text) => sequences.extend(self.windows(&text).map_err(error)?),
                 Value::Array(messages) => {
-                    let tokens = self.conversation(&messages, false).map_err(error)?;
-                    sequences.push(Sequence { tokens, from: 1 });
+                    sequences.push(self.exchange(&messages).map_err(error)?);
                 }
                 _ => return Err(error("neither a list of messages nor a string".to_owned())),
             }
@@ -66,6 +65,19 @@ impl Reader<'_> {
         };
         let windows = tokens.chunks(WINDOW - begin.len()).map(window);
         Ok(windows.filter(|it| it.from < it.tokens.len()).collect())
+    }
+
+    /// A conversation, of which the last message is to be predicted.
+    fn exchange(&self, messages: &[Value]) -> Result<Sequence, String> {
+        let [asked @ .., _] = messages else {
+            return Err("a conversation without messages".to_owned());
+        };
+        let tokens = self.conversation(messages, false)?;
+        let from = self.conversation(asked, true)?.len();
+        if (1..tokens.len()).contains(&from) {
+            return Ok(Sequence { tokens, from });
+        }
+        Err("the template puts nothing before or nothing into the last message".to_owned())
     }
 
     fn conversation(&self, messages: &[Value], ask: bool) -> Result<Vec<u32>, String> {
