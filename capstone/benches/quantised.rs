@@ -22,7 +22,7 @@ use numerics::quant::{Mapping, Scheme};
 const QUESTIONS: usize = 250;
 const WINDOWS: usize = 12;
 /// Calibration conversations that sensitivity is measured on.
-const PROBES: usize = 48;
+const PROBES: usize = 64;
 
 fn main() {
     // `cargo test --benches` asks only whether it runs.

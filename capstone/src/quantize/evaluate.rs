@@ -10,6 +10,7 @@ use attention_variants::hf::Source;
 use attention_variants::models::{LanguageModel, load};
 use attention_variants::ops::Cpu;
 use attention_variants::step::{StepInputs, StepLimits};
+use rayon::prelude::*;
 
 const BLOCK_SIZE: usize = 16;
 
@@ -64,12 +65,9 @@ pub fn score(model: &mut dyn LanguageModel, sequences: &[Sequence]) -> Vec<Score
         let mut outcomes = Vec::with_capacity(rows.len());
         for chunk in rows.chunks(LIMITS.logit_rows) {
             let indices: Vec<u32> = chunk.iter().map(|(row, _)| *row).collect();
-            let logits = model.logits(&indices).chunks_exact(vocabulary);
-            outcomes.extend(
-                logits
-                    .zip(chunk)
-                    .map(|(logits, (_, token))| surprise(logits, *token)),
-            );
+            let logits = model.logits(&indices).par_chunks_exact(vocabulary);
+            let outcome = |(logits, (_, token)): (&[f32], &(u32, u32))| surprise(logits, *token);
+            outcomes.par_extend(logits.zip(chunk).map(outcome));
         }
         let mut outcomes = outcomes.into_iter();
         for sequence in batch {

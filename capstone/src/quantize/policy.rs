@@ -41,7 +41,10 @@ pub fn sensitivity(
                     .iter()
                     .map(|name| packed_bytes(&model.codes[name]))
                     .sum(),
-                rise: loss(&model.dequantised())? - unharmed,
+                rise: match others {
+                    Some(same) if same == scheme => 0.0,
+                    _ => loss(&model.dequantised())? - unharmed,
+                },
             });
         }
         costs.push(choices);
