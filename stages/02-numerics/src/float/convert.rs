@@ -15,7 +15,7 @@ pub enum Overflow {
 }
 
 /// `value / 2^shift`, to the nearest integer, of two as near the even one. `shift` is at least 1 and may be above 31.
-pub const fn round_shift(value: u32, shift: u32) -> u32 {
+pub fn round_shift(value: u32, shift: u32) -> u32 {
     // ANCHOR: solve-round-shift
     let value = value as u64;
     // A u32 is less than half of 2^33, so every larger shift gives 0 as this one does.
@@ -30,7 +30,7 @@ pub const fn round_shift(value: u32, shift: u32) -> u32 {
 impl SmallFloat {
     /// The code of the number nearest to `value`, of two as near the even one. NaN gives NaN with its sign.
     #[inline]
-    pub const fn encode(self, value: f32, overflow: Overflow) -> u16 {
+    pub fn encode(self, value: f32, overflow: Overflow) -> u16 {
         // ANCHOR: solve-encode
         let sign = (value.to_bits() >> 31 << (self.bits() - 1)) as u16;
         let magnitude = value.to_bits() & 0x7FFF_FFFF;
@@ -91,7 +91,7 @@ impl SmallFloat {
 
     /// `value` rounded to the format: what is left of it after a way through the code.
     #[inline]
-    pub const fn round(self, value: f32, overflow: Overflow) -> f32 {
+    pub fn round(self, value: f32, overflow: Overflow) -> f32 {
         self.decode(self.encode(value, overflow))
     }
 }

@@ -37,14 +37,16 @@ pub fn integer(x: &Quantised, w: &Quantised) -> Vec<f32> {
 
 /// `Σ (x - x_zero) · (w - w_zero)` over `count` codes, of the plain `Σ x · w` and the sums of either side (Jacob et al. 2018,
 /// equation 7). The inner loop stays free of zero points, and the weights' sums are known beforehand.
-pub const fn corrected(
+pub fn corrected(
     dot: i64,
     [x_sum, w_sum]: [i64; 2],
     [x_zero, w_zero]: [i64; 2],
     count: usize,
 ) -> i64 {
     // ANCHOR: solve-corrected
-    dot - w_zero * x_sum - x_zero * w_sum + count as i64 * x_zero * w_zero
+    let (of_x, of_w) = (w_zero * x_sum, x_zero * w_sum);
+    let of_both = count as i64 * x_zero * w_zero;
+    dot - of_x - of_w + of_both
     // ANCHOR_END: solve-corrected
 }
 
