@@ -204,8 +204,8 @@ fn without_correlation_it_is_rounding_to_the_nearest() {
 #[test]
 fn silent_channels_and_no_tokens_are_no_trouble() {
     let mut rng = rng();
-    let (cols, shape) = (40, [6, 40]);
-    let w = weight(&mut rng, 6, cols);
+    let (cols, shape) = (40, [32, 40]);
+    let w = weight(&mut rng, 32, cols);
     let scheme = INT4.blocks(8);
     let nearest = scheme.quantise(&w, shape).unwrap();
     let none = Gptq::default()
@@ -218,14 +218,14 @@ fn silent_channels_and_no_tokens_are_no_trouble() {
     let got = Gptq::default()
         .quantise(&w, shape, &Inputs::of(&x, cols), &scheme)
         .unwrap();
-    for row in 0..6 {
+    for row in 0..32 {
         let range = row * cols..row * cols + 8;
         assert_eq!(got.codes[range.clone()], nearest.codes[range], "row {row}");
     }
     let error = |codes: &numerics::quant::Quantised| {
         Inputs::of(&x, cols).output_error(&w, &codes.dequantise())
     };
-    assert!(error(&got) < 0.6 * error(&nearest));
+    assert!(error(&got) < 0.8 * error(&nearest));
 }
 
 #[test]
