@@ -2,7 +2,7 @@
 //!
 //! - [`prune`]: which weights stay, as a mask. [`shrink`]: whole channels removed, so that what is left is dense.
 //! - [`csr`], [`bitmap`], [`block`], [`two_four`]: four formats, from the freest pattern of zeros to the strictest.
-//! - [`multiply`]: `out = x weight^T` for a weight in any of them.
+//! - [`mod@multiply`]: `out = x weight^T` for a weight in any of them.
 //!
 //! # What to expect
 //!
