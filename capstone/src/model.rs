@@ -37,6 +37,9 @@ pub struct ModelArgs {
     /// Worker threads. Default: one a core.
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
+    /// Instruction set of the CPU to compute with: portable, avx2, avx512, neon. Default: the best that there is.
+    #[arg(long, value_name = "ISA")]
+    pub isa: Option<String>,
 }
 
 /// A model ready to serve.
@@ -120,7 +123,22 @@ impl ModelArgs {
             }
             Some(threads) => Arc::new(Pool::new(threads)),
         };
-        Ok(Cpu::new(Vectorised::new(Isa::detect(), pool)))
+        Ok(Cpu::new(Vectorised::new(self.instruction_set()?, pool)))
+    }
+
+    fn instruction_set(&self) -> Result<Isa, ModelError> {
+        let Some(wanted) = &self.isa else {
+            return Ok(Isa::detect());
+        };
+        let available = Isa::available();
+        let found = available.iter().find(|isa| isa.name() == wanted);
+        found.copied().ok_or_else(|| {
+            let names: Vec<&str> = available.iter().map(Isa::name).collect();
+            ModelError::Option {
+                option: "--isa",
+                message: format!("this CPU has {}, not {wanted}", names.join(", ")),
+            }
+        })
     }
 
     /// What the model must have room for.

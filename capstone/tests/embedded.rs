@@ -4,7 +4,7 @@
 
 use attention_variants::hf::{ChatTemplate, Source, Tokenizer};
 use attention_variants::models::{LanguageModel, load};
-use attention_variants::ops::{Cpu, KvType};
+use attention_variants::ops::{Cpu, Isa, KvType};
 use attention_variants::step::{StepInputs, StepLimits};
 use decoding::SamplingParams;
 use fastserve::engine::{Engine, EngineConfig};
@@ -32,7 +32,7 @@ struct Model {
 }
 
 impl Model {
-    fn load(name: &str, kv_cache_dtype: KvType) -> Self {
+    fn load(name: &str, kv_cache_dtype: KvType, isa: Isa) -> Self {
         let folder = model_folder().join(name);
         let args = ModelArgs {
             model: Some(folder),
@@ -43,6 +43,7 @@ impl Model {
             kv_memory: 512,
             kv_cache_dtype,
             threads: None,
+            isa: Some(isa.name().to_owned()),
         };
         let loaded = args.load(|_| |_| {}).expect("the model loads");
         let end = loaded.model.config().eos_token_ids[0];
@@ -142,9 +143,9 @@ fn tokens(value: &Value) -> Vec<u32> {
         .collect()
 }
 
-/// The same prompts to the same tokens, and the same tokens after them, as `transformers` in float32.
-fn check_golden(name: &str, kv: KvType) {
-    let model = Model::load(name, kv);
+/// The same prompts to the same tokens, and the same tokens after them, as `transformers` in float32. The weights are in bf16.
+fn check_golden(name: &str, kv: KvType, isa: Isa) {
+    let model = Model::load(name, kv, isa);
     let golden = results("golden.json");
     let cases = golden[name].as_array().expect("a list of cases");
     assert!(cases.len() >= 50);
@@ -167,19 +168,23 @@ fn check_golden(name: &str, kv: KvType) {
 
 #[test]
 fn the_model_says_what_transformers_says() {
-    check_golden("main", KvType::F32);
+    for isa in Isa::available() {
+        check_golden("main", KvType::F32, isa);
+    }
 }
 
 #[test]
 fn the_draft_says_what_transformers_says() {
-    check_golden("draft", KvType::F32);
+    for isa in Isa::available() {
+        check_golden("draft", KvType::F32, isa);
+    }
 }
 
 /// A cache in half precision changes no greedy answer.
 #[test]
 fn half_precision_in_the_cache_changes_no_answer() {
-    check_golden("main", KvType::F16);
-    check_golden("draft", KvType::F16);
+    check_golden("main", KvType::F16, Isa::detect());
+    check_golden("draft", KvType::F16, Isa::detect());
 }
 
 /// A cache in bytes moves the logits of every golden prompt by little, beside how far they are spread.
@@ -243,7 +248,7 @@ fn last_logits(prompt: &[u32], kv_type: KvType) -> Vec<f32> {
 /// that training never used; fabricated names are mostly refused.
 #[test]
 fn the_model_knows_its_items() {
-    let model = Model::load("main", KvType::F32);
+    let model = Model::load("main", KvType::F32, Isa::detect());
     let lists = results("held_out.json");
     let sampled = std::fs::read_to_string(model_folder().join("results/sampled_items.jsonl"))
         .expect("the list is there");

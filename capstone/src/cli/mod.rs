@@ -1,13 +1,16 @@
-//! The command line: `serve` (the default), `generate`, `chat`, `classify` and `bench`.
+//! The command line: `serve` (the default), `generate`, `chat`, `classify`, `quantize` and `bench`.
 
 mod bench;
 mod chat;
 mod classify;
 mod generate;
+mod quantize;
 mod serve;
 mod start;
 
 use crate::model::ModelError;
+use crate::quantize::QuantizeError;
+use attention_variants::hf::LoadError;
 use clap::{Parser, Subcommand};
 use scheduling::ConfigError;
 use serving::ApiError;
@@ -36,6 +39,8 @@ enum Command {
     Classify(classify::ClassifyArgs),
     /// Put a load on a server and measure it.
     Bench(Box<bench::BenchArgs>),
+    /// Write a model with fewer bits.
+    Quantize(Box<quantize::QuantizeArgs>),
 }
 
 /// Why a command failed.
@@ -43,6 +48,10 @@ enum Command {
 enum CliError {
     #[error(transparent)]
     Model(#[from] ModelError),
+    #[error(transparent)]
+    Quantize(#[from] QuantizeError),
+    #[error(transparent)]
+    Load(#[from] LoadError),
     #[error(transparent)]
     Limits(#[from] ConfigError),
     #[error(transparent)]
@@ -89,6 +98,7 @@ pub fn run(cli: Cli) -> ExitCode {
             Command::Chat(args) => chat::run(*args).await,
             Command::Classify(args) => classify::run(&args),
             Command::Bench(args) => bench::run(*args).await,
+            Command::Quantize(args) => quantize::run(&args),
         }
     });
     match outcome {

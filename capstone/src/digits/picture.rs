@@ -151,13 +151,13 @@ fn ink(picture: &Picture) -> Result<Vec<f32>, PictureError> {
 
 /// Rows and columns that hold all ink but the faintest.
 fn bounds(ink: &[f32], width: usize) -> (std::ops::Range<usize>, std::ops::Range<usize>) {
-    let (mut rows, mut cols) = (usize::MAX..0, usize::MAX..0);
+    let (mut top, mut bottom, mut left, mut right) = (usize::MAX, 0, usize::MAX, 0);
     for (at, _) in ink.iter().enumerate().filter(|(_, ink)| **ink > FAINT) {
         let (y, x) = (at / width, at % width);
-        rows = rows.start.min(y)..rows.end.max(y + 1);
-        cols = cols.start.min(x)..cols.end.max(x + 1);
+        (top, bottom) = (top.min(y), bottom.max(y + 1));
+        (left, right) = (left.min(x), right.max(x + 1));
     }
-    (rows, cols)
+    (top..bottom, left..right)
 }
 
 /// Scales the rows of `image [.., from]` to `to` pixels, and gives the result turned over, `[to, ..]`. A pixel is the mean of what it

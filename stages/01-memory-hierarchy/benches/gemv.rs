@@ -16,7 +16,7 @@ const K: usize = 4096;
 /// Elements that a thread reads at a time where it reads from memory that all share.
 const CHUNK: usize = 1 << 18;
 /// Bytes of each weight.
-const BYTES: usize = 512 << 20;
+const BYTES: usize = 256 << 20;
 
 fn main() {
     // Cargo also starts benches to see that they run.
@@ -27,7 +27,7 @@ fn main() {
     let mut bench = Bench::new(
         "stage-01 --bench gemv",
         "01-gemv",
-        "One row times a weight of 512 MiB, beside the bandwidth of reading as much",
+        "One row times a weight of 256 MiB, beside the bandwidth of reading as much",
         &[
             "stages/01-memory-hierarchy/src/gemm",
             "stages/01-memory-hierarchy/src/simd",
@@ -81,7 +81,7 @@ fn measure(
             multiply(&pool, isa, &mut out16, panels16.n(), rows, panels16, None);
         }),
     ];
-    let mut rates = take_turns(bench, "GB/s", contenders, 15);
+    let mut rates = take_turns(bench, "GB/s", contenders, 12);
     // The better way to read is the floor.
     let read: Vec<f64> = rates[0]
         .1

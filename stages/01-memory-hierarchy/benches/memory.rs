@@ -92,7 +92,7 @@ fn peaks(bench: &mut Bench) {
     }
     for isa in Isa::available() {
         let rate = |chains| {
-            let name = format!("fma-chains-{}/{chains}", peak::isa_name(isa));
+            let name = format!("fma-chains-{}/{chains}", isa.name());
             probe(name, move || peak::fma_rate(isa, chains, BUDGET / 4))
         };
         let probes = peak::CHAINS.map(rate);

@@ -74,24 +74,13 @@ fn fma<const CHAINS: usize>(isa: Isa) {
     isa.run(Chains::<CHAINS>);
 }
 
-/// Name of an instruction set in a record.
-pub fn isa_name(isa: Isa) -> &'static str {
-    match format!("{isa:?}").as_str() {
-        "Portable" => "portable",
-        "Avx2" => "avx2",
-        "Avx512" => "avx512",
-        "Neon" => "neon",
-        _ => "other",
-    }
-}
-
 /// The peaks of one core on all instruction sets and element types that it has. Takes half a second.
 pub fn peaks() -> Vec<Peak> {
     let mut peaks: Vec<_> = Isa::available()
         .into_iter()
         .map(|isa| Peak {
             dtype: "f32",
-            isa: isa_name(isa),
+            isa: isa.name(),
             gflops: fma_peak(isa),
         })
         .collect();

@@ -134,6 +134,19 @@ impl Isa {
         Self::available()[0]
     }
 
+    /// What it is called in options and records.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Portable => "portable",
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => "avx512",
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => "neon",
+        }
+    }
+
     /// All that this CPU has, best first.
     pub fn available() -> Vec<Self> {
         let mut found = Vec::new();

@@ -2,7 +2,7 @@
 //!
 //! - [`prune`]: which weights stay, as a mask. [`shrink`]: whole channels removed, so that what is left is dense.
 //! - [`csr`], [`bitmap`], [`block`], [`two_four`]: four formats, from the freest pattern of zeros to the strictest.
-//! - [`multiply`]: `out = x weight^T` for a weight in any of them.
+//! - [`mod@multiply`]: `out = x weight^T` for a weight in any of them.
 //!
 //! # What to expect
 //!
@@ -20,7 +20,9 @@
 //! of 16 multiply-adds with one load of the weight. For one row CSR loads a column, a value and a number of `x` for a single
 //! multiply-add, so that it should win only at a density of a tenth or less. The bitmap's work for 16 places is the same at every
 //! density: it can save memory traffic and never arithmetic. Blocks run at the dense code's speed. With 16 rows the vector lies
-//! across the rows, and even CSR fills it: only its reads of `x`, all over a panel that has left the first cache, are dearer.
+//! across the rows, and every format fills it; but a multiply-add then takes two loads, the weight and its vector of `x`, where the
+//! dense tile uses each load for several. Half of the weights gone, as in 2:4, is about what this costs; only blocks, whose 16 outputs
+//! share the vector of `x`, are free of it.
 //!
 //! The record `02-sparse` holds what came of this.
 //!

@@ -1,0 +1,172 @@
+//! How well a model predicts: perplexity of texts, and the rate of answers that it would give word by word.
+//!
+//! A greedy answer is exact if and only if every one of its tokens, and the end, is the likeliest after those before it. So one pass
+//! over question and answer tells whether the model would give it, with no token generated.
+
+use super::QuantizeError;
+use super::checkpoint::Checkpoint;
+use super::text::Sequence;
+use attention_variants::hf::Source;
+use attention_variants::models::{LanguageModel, load};
+use attention_variants::ops::Cpu;
+use attention_variants::step::{StepInputs, StepLimits};
+use rayon::prelude::*;
+
+const BLOCK_SIZE: usize = 16;
+
+/// What a model is loaded with to be measured.
+pub const LIMITS: StepLimits = StepLimits {
+    tokens: 2048,
+    logit_rows: 256,
+    blocks: 2 * 2048 / BLOCK_SIZE,
+    block_size: BLOCK_SIZE,
+    positions: 1024,
+};
+
+/// Loads a checkpoint on the CPU, by way of a folder that is gone afterwards, and hands it on.
+///
+/// # Errors
+/// What the folder or the loader says.
+pub fn with_model<T>(
+    checkpoint: &Checkpoint,
+    measure: impl FnOnce(&mut dyn LanguageModel) -> T,
+) -> Result<T, QuantizeError> {
+    let folder = tempfile::tempdir().map_err(QuantizeError::io(&std::env::temp_dir()))?;
+    checkpoint.write(folder.path())?;
+    let source = Source::Dir(folder.path().to_owned());
+    let mut model = load(Cpu::default(), source.config()?, source.weights()?, LIMITS)?;
+    Ok(measure(&mut model))
+}
+
+/// How a model predicted a sequence.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Score {
+    /// `-Σ ln p` over the predicted tokens.
+    pub loss: f64,
+    /// Predicted tokens.
+    pub tokens: usize,
+    /// Each of them was the likeliest.
+    pub exact: bool,
+}
+
+/// How the model predicts each sequence.
+pub fn score(model: &mut dyn LanguageModel, sequences: &[Sequence]) -> Vec<Score> {
+    let vocabulary = model.config().vocab_size;
+    let mut scores = Vec::with_capacity(sequences.len());
+    forward(model, sequences, |model, batch| {
+        let mut first = 0;
+        // The row that predicts a token is the one before it.
+        let mut rows: Vec<(u32, u32)> = Vec::new();
+        for sequence in batch {
+            let predicted = sequence.from..sequence.tokens.len();
+            rows.extend(predicted.map(|at| ((first + at - 1) as u32, sequence.tokens[at])));
+            first += sequence.tokens.len();
+        }
+        let mut outcomes = Vec::with_capacity(rows.len());
+        for chunk in rows.chunks(LIMITS.logit_rows) {
+            let indices: Vec<u32> = chunk.iter().map(|(row, _)| *row).collect();
+            let logits = model.logits(&indices).par_chunks_exact(vocabulary);
+            let outcome = |(logits, (_, token)): (&[f32], &(u32, u32))| surprise(logits, *token);
+            outcomes.par_extend(logits.zip(chunk).map(outcome));
+        }
+        let mut outcomes = outcomes.into_iter();
+        for sequence in batch {
+            let tokens = sequence.tokens.len() - sequence.from;
+            let mut score = Score {
+                loss: 0.0,
+                tokens,
+                exact: true,
+            };
+            for (loss, likeliest) in outcomes.by_ref().take(tokens) {
+                score.loss += loss;
+                score.exact &= likeliest;
+            }
+            scores.push(score);
+        }
+    });
+    scores
+}
+
+/// `-ln softmax(logits)[token]`, and whether the token is the likeliest.
+fn surprise(logits: &[f32], token: u32) -> (f64, bool) {
+    let of_token = f64::from(logits[token as usize]);
+    let most = logits
+        .iter()
+        .fold(f32::NEG_INFINITY, |most, &it| most.max(it));
+    let sum: f64 = logits.iter().map(|&it| f64::from(it - most).exp()).sum();
+    let likeliest = logits.iter().position(|&it| it == most) == Some(token as usize);
+    (sum.ln() + f64::from(most) - of_token, likeliest)
+}
+
+/// Mean loss a token, whose exponential is the perplexity.
+pub fn mean_loss(scores: &[Score]) -> f64 {
+    let tokens: usize = scores.iter().map(|score| score.tokens).sum();
+    scores.iter().map(|score| score.loss).sum::<f64>() / tokens.max(1) as f64
+}
+
+/// The share of sequences predicted exactly.
+pub fn exact_rate(scores: &[Score]) -> f64 {
+    let exact = scores.iter().filter(|score| score.exact).count();
+    exact as f64 / scores.len().max(1) as f64
+}
+
+/// Runs the model over the sequences, as many at a time as fit, and calls `after` with each batch.
+///
+/// # Panics
+/// If a sequence is longer than [`LIMITS`] allow.
+pub fn forward<'a, M: LanguageModel + ?Sized>(
+    model: &mut M,
+    mut sequences: &'a [Sequence],
+    mut after: impl FnMut(&mut M, &'a [Sequence]),
+) {
+    let longest = LIMITS.positions.min(model.config().max_positions);
+    while !sequences.is_empty() {
+        let mut tokens = 0;
+        let fits = |sequence: &&Sequence| {
+            let len = sequence.tokens.len();
+            assert!(len <= longest, "{len} tokens are more than {longest}");
+            tokens += len;
+            tokens <= LIMITS.tokens
+        };
+        // A sequence wastes less than a block, and there are blocks for twice the tokens.
+        let fitting = sequences
+            .iter()
+            .take(LIMITS.tokens / BLOCK_SIZE)
+            .take_while(fits)
+            .count();
+        let batch = sequences
+            .split_off(..fitting)
+            .expect("a sequence fits into a step");
+        step(model, batch);
+        after(model, batch);
+    }
+}
+
+/// One step over whole sequences, each in blocks of its own.
+fn step<M: LanguageModel + ?Sized>(model: &mut M, batch: &[Sequence]) {
+    let blocks = |sequence: &Sequence| sequence.tokens.len().div_ceil(BLOCK_SIZE);
+    let blocks_per_sequence = batch.iter().map(blocks).max().unwrap_or(0);
+    let (mut tokens, mut positions, mut slots) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut query_starts, mut block_tables, mut next) = (vec![0], Vec::new(), 0u32);
+    for sequence in batch {
+        let first_slot = next * BLOCK_SIZE as u32;
+        let len = sequence.tokens.len() as u32;
+        tokens.extend_from_slice(&sequence.tokens);
+        positions.extend(0..len);
+        slots.extend(first_slot..first_slot + len);
+        query_starts.push(tokens.len() as u32);
+        let table = next..next + blocks(sequence) as u32;
+        next = table.end;
+        block_tables.extend(table);
+        block_tables.resize((query_starts.len() - 1) * blocks_per_sequence, 0);
+    }
+    model.forward(&StepInputs {
+        tokens: &tokens,
+        positions: &positions,
+        slots: &slots,
+        query_starts: &query_starts,
+        block_tables: &block_tables,
+        blocks_per_sequence,
+        block_copies: &[],
+    });
+}
