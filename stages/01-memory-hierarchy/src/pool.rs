@@ -255,9 +255,16 @@ fn wait_until(done: impl Fn() -> bool) {
     }
 }
 
-/// The cores that this process may run on, by the system's numbers.
+/// The cores that this process may run on, by the system's numbers, as they were when it was first asked: a thread that was pinned
+/// since sees only its own.
 #[cfg(target_os = "linux")]
 pub fn allowed_cores() -> Vec<usize> {
+    static CORES: OnceLock<Vec<usize>> = OnceLock::new();
+    CORES.get_or_init(ask_for_cores).clone()
+}
+
+#[cfg(target_os = "linux")]
+fn ask_for_cores() -> Vec<usize> {
     // SAFETY: a zeroed set is a valid, empty one, and its size is passed along.
     let set = unsafe {
         let mut set: libc::cpu_set_t = std::mem::zeroed();
@@ -309,6 +316,17 @@ mod tests {
                 assert!(calls.iter().all(|calls| calls.load(Ordering::Relaxed) == 1));
             }
         }
+    }
+
+    /// What is started from a pinned thread would share its core.
+    #[test]
+    fn a_pinned_caller_has_workers_elsewhere() {
+        let cores = allowed_cores();
+        let found = std::thread::spawn(|| {
+            pin_to(allowed_cores()[0]);
+            allowed_cores()
+        });
+        assert_eq!(found.join().unwrap(), cores);
     }
 
     #[test]
