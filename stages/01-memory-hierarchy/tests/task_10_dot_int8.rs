@@ -107,16 +107,23 @@ fn bf16_is_close_on(isa: DotIsa) {
     }
 }
 
+/// AMX has a test of its own below, which must be asked for: what did not run must not read as passed.
+fn without_tiles(mut available: Vec<DotIsa>) -> Vec<DotIsa> {
+    #[cfg(target_arch = "x86_64")]
+    available.retain(|isa| *isa != DotIsa::Amx);
+    available
+}
+
 #[test]
 fn bytes_are_exact_wherever_they_are_multiplied() {
-    for isa in DotIsa::available::<i8>() {
+    for isa in without_tiles(DotIsa::available::<i8>()) {
         bytes_are_exact_on(isa);
     }
 }
 
 #[test]
 fn bf16_is_close_wherever_it_is_multiplied() {
-    for isa in DotIsa::available::<bf16>() {
+    for isa in without_tiles(DotIsa::available::<bf16>()) {
         bf16_is_close_on(isa);
     }
 }
