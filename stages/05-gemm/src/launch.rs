@@ -48,8 +48,8 @@ impl Gemm {
     /// If the workspace cannot be had.
     pub fn new(device: &Device) -> Result<Self> {
         let sms = device.multiprocessors() as usize;
-        // A block's sums are 128 x 256 or 256 x 128 in 32 bits; a flag for each of its blocks of 64 rows.
-        let sums = device.allocate(sms * 128 * 256 * 4)?;
+        // A block's sums are 128 x 320 at most, in 32 bits; a flag for each of its blocks of 64 rows.
+        let sums = device.allocate(sms * 128 * 320 * 4)?;
         let flags = device.allocate(sms * 4 * 4)?;
         device.fill(&flags, 0)?;
         Ok(Self {
@@ -82,11 +82,6 @@ impl Gemm {
         let (p, q) = tall(operands.a, operands.b);
         let (scale_p, scale_q) = tall(operands.scale_a, operands.scale_b);
         let (rows_p, rows_q) = if plan.config.swap { (n, m) } else { (m, n) };
-        // A tensor map is of some memory, even where it is not used.
-        let residual = match epilogue {
-            Epilogue::Residual => operands.residual,
-            _ => operands.c,
-        };
         let arguments = Arguments::default()
             .address("p", p)
             .address("q", q)
@@ -97,13 +92,12 @@ impl Gemm {
             .address("scale_q", scale_q)
             .float("alpha", operands.alpha)
             .address("bias", operands.bias)
-            .address("residual", residual)
+            .address("residual", operands.residual)
             .address("out_scale", operands.out_scale)
             .integer("P", rows_p)
             .integer("Q", rows_q)
             .integer("K", k)
-            .integer("ROWS", m)
-            .integer("COLS", epilogue.units(n))
+            .integer("PANEL", crate::schedule::panel(problem, plan))
             .integer("WHOLE", plan.whole)
             .integer("WORKERS", plan.workers);
         kernel.prepare(&arguments)

@@ -28,7 +28,7 @@ pub use fp8_block::{
 pub use launch::{Gemm, Operands};
 pub use plan::{Plan, Split, plan, plans};
 pub use problem::{Element, Problem};
-pub use schedule::{Schedule, Segment, tile_place};
+pub use schedule::{Schedule, Segment, panel, tile_place};
 pub use swizzle::{CHUNK, LINE, swizzle};
 pub use tuned::line as tuned_line;
 pub use w4::{GROUP, Place, UNIT_BYTES, W4, packed_bytes, place};
