@@ -143,6 +143,7 @@ fn main() -> Result<()> {
                 "kernels/include/sm90.h",
                 "kernels/include/wgmma.h",
                 "kernels/include/stream_k.h",
+                "kernels/include/cluster_sum.h",
                 "kernels/include/epilogue.h",
                 "stages/05-gemm/src",
                 "stages/05-gemm/tuned.csv",
