@@ -7,6 +7,9 @@ use kernels::{Arguments, Buffer, Device, Error, Kernel, Launch, Result, Values};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
+/// The kernel that everything TMA can address goes to.
+const PATH: &str = "gemm/k17_stream_k.cu";
+
 /// The kernels of one device, compiled when they are first asked for, and the workspace that they share.
 pub struct Gemm {
     device: Device,
@@ -69,6 +72,17 @@ impl Gemm {
         let Problem { m, n, k, .. } = *problem;
         if !problem.suits_tma() {
             return self.prepare_any(problem, operands);
+        }
+        let (tiles, steps) = plan.config.tiles(problem);
+        if plan.config.split > 1
+            && (plan.whole != tiles || plan.workers < tiles || steps < plan.config.split)
+        {
+            return Err(Error::Launch {
+                path: PATH.to_owned(),
+                why: format!(
+                    "{plan:?}: where blocks divide k, each cluster does one tile, and each block some of its {steps} steps"
+                ),
+            });
         }
         let epilogue = operands.epilogue;
         let kernel = self.kernel(problem.element, plan, epilogue)?;
@@ -137,7 +151,7 @@ impl Gemm {
         }
         let kernel = Kernel::load(
             &self.device,
-            "gemm/k17_stream_k.cu",
+            PATH,
             &epilogue.parameters(&plan.config, element),
         )?;
         self.kernels.borrow_mut().insert(key, kernel.clone());

@@ -113,7 +113,9 @@ impl W4Plan {
         // times of the bench `w4` on an H200.
         let tokens = self.config.tokens as f64;
         let in_turn = 0.17 + self.config.blocks as f64 * (0.23 + tokens * 0.0031);
-        let arithmetic = in_turn.max(units * beside * (0.12 + tokens * 0.003));
+        let groups = self.config.warpgroups as f64 * beside;
+        let issued = groups * (0.07 + self.config.blocks as f64 * (0.09 + tokens * 0.0042));
+        let arithmetic = in_turn.max(issued);
         let full = self.workers > sms * (self.config.occupancy - 1);
         let time = most as f64 * memory.max(cache).max(arithmetic) + if full { 1.5 } else { 0.0 };
         if shared == 0 {
