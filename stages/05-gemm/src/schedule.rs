@@ -87,31 +87,47 @@ impl Schedule {
 const L2_KEEPS: usize = 24 << 20;
 
 /// How many tiles along P go together ([`tile_place`]): as many as need the fewest bytes of device memory.
-///
-/// A panel of P that L2 keeps is read once, else anew for each wave; all of Q is read anew for each panel, unless L2 keeps it whole.
 pub fn panel(problem: &Problem, plan: &Plan) -> usize {
     let config = plan.config;
-    let (rows_p, rows_q) = if config.swap {
-        (problem.n, problem.m)
-    } else {
-        (problem.m, problem.n)
-    };
     let row = problem.k * problem.element.bytes();
-    let tile = config.bp * config.cluster;
-    let (tiles_p, tiles_q) = (rows_p.div_ceil(tile), rows_q.div_ceil(config.bq));
+    let side = |rows, tile| Side { rows, tile, row };
+    let (weights, tokens) = if config.swap {
+        (config.bp * config.cluster, config.bq)
+    } else {
+        (config.bq, config.bp * config.cluster)
+    };
+    let (weights, tokens) = (side(problem.n, weights), side(problem.m, tokens));
+    if config.swap {
+        cheapest_panel(&weights, &tokens, plan.workers)
+    } else {
+        cheapest_panel(&tokens, &weights, plan.workers)
+    }
+}
+
+/// An operand: its rows, how many a tile has, and the bytes of each.
+pub(crate) struct Side {
+    pub rows: usize,
+    pub tile: usize,
+    pub row: usize,
+}
+
+/// [`panel`] for any operands. A panel of P that L2 keeps is read once, else anew for each wave; all of Q is read anew for each panel,
+/// unless L2 keeps it whole.
+pub(crate) fn cheapest_panel(p: &Side, q: &Side, workers: usize) -> usize {
+    let (tiles_p, tiles_q) = (p.rows.div_ceil(p.tile), q.rows.div_ceil(q.tile));
     let bytes = |panel: usize| {
-        let waves = (panel * tiles_q).div_ceil(plan.workers);
-        let kept = panel * tile * row <= L2_KEEPS;
+        let waves = (panel * tiles_q).div_ceil(workers);
+        let kept = panel * p.tile * p.row <= L2_KEEPS;
         let panels = tiles_p.div_ceil(panel);
-        let p = rows_p * row * if kept { 1 } else { waves };
-        let q = rows_q * row * if rows_q * row <= L2_KEEPS { 1 } else { panels };
-        p + q
+        let of_p = p.rows * p.row * if kept { 1 } else { waves };
+        let whole = q.rows * q.row <= L2_KEEPS;
+        of_p + q.rows * q.row * if whole { 1 } else { panels }
     };
     let powers = (0..)
         .map(|power| 1 << power)
         .take_while(|panel| *panel < tiles_p);
     // Of equals the squarest: what runs at the same time then asks L2 for the fewest different rows.
-    let square = |panel: usize| (panel * tile).max(plan.workers.div_ceil(panel) * config.bq);
+    let square = |panel: usize| (panel * p.tile).max(workers.div_ceil(panel) * q.tile);
     powers
         .chain([tiles_p])
         .min_by_key(|panel| (bytes(*panel), square(*panel)))
