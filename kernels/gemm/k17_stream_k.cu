@@ -6,19 +6,19 @@
 // before it has ended, and with OCC=2, two blocks a multiprocessor, the next kernel fills its ring while this one still computes.
 // With TURNS=1 the two consumer warpgroups take tiles in turn instead of halves of one: one multiplies while the other stores. A turn
 // begins when the other's has ended: else a warpgroup far behind could take a stage's fill for the one a lap later (ring_protocol.rs).
-// With PARTS > 1 the blocks of a larger cluster divide k among them and add up through each other's shared memory (cluster_sum.h): for few
+// With KPARTS > 1 the blocks of a larger cluster divide k among them and add up through each other's shared memory (cluster_sum.h): for few
 // tiles, faster than ranges that meet in L2. BQ=320 takes two instructions a step and asks L2 for a tenth less than 256.
 // Descriptors are computed in uniform registers: the loop has a quarter fewer instructions, and each costs energy that the clock pays for.
 // What follows a layer (EPILOGUE: bias, GELU, residual, SiLU, quantisation) happens on the sums in registers; epilogue.h has it.
 // Should gain: at 16 to 256 tokens, the idle part of the last wave (up to half), and the memory system's idle time between launches.
 //@ entry: gemm_stream_k
 //@ arch: sm_90a
-//@ param: BP=128 BQ=256 KS=1 STAGES=4 CL=2 SWAP=0 CQ=64 OCC=1 TURNS=0 PARTS=1 TYPE=0 EB=2 EPILOGUE=0
+//@ param: BP=128 BQ=256 KS=1 STAGES=4 CL=2 SWAP=0 CQ=64 OCC=1 TURNS=0 KPARTS=1 TYPE=0 EB=2 EPILOGUE=0
 //@ variant: tokens8 BQ=8 CQ=8 STAGES=6 CL=1 SWAP=1 OCC=2
 //@ variant: odd BQ=224 CQ=32
 //@ variant: turns BP=64 STAGES=5 TURNS=1
 //@ variant: wide BQ=320 STAGES=3 CQ=32
-//@ variant: split BQ=128 STAGES=6 CL=1 PARTS=2
+//@ variant: split BQ=128 STAGES=6 CL=1 KPARTS=2
 //@ variant: fp8 TYPE=2 EB=1
 //@ variant: int8 TYPE=3 EB=1
 //@ variant: gelu EPILOGUE=2
@@ -26,9 +26,9 @@
 //@ variant: silu8 BQ=8 CQ=8 STAGES=6 CL=1 SWAP=1 OCC=2 EPILOGUE=4
 //@ variant: to_fp8 EPILOGUE=5
 //@ threads: (BP/64+TURNS)*128 + 224-96*OCC
-//@ cluster: CL*PARTS
+//@ cluster: CL*KPARTS
 //@ smem: 1280 + STAGES*(BP+BQ)*KS*128 + (BP/64+TURNS)*128*CQ
-//@ grid: WORKERS*CL*PARTS
+//@ grid: WORKERS*CL*KPARTS
 //@ map p: u8 [P, K*EB] box [BP, 128]
 //@ map q: u8 [Q, K*EB] box [BQ/CL, 128]
 //@ args: p q c sums flags P Q K PANEL WHOLE alpha scale_p scale_q bias residual out_scale
@@ -54,7 +54,7 @@ KERNEL void __launch_bounds__(THREADS, OCC) gemm_stream_k(MAP p, MAP q, void* c,
     unsigned char* staging = q_tiles + STAGES * Q_BYTES;
     u64* full = reinterpret_cast<u64*>(staging + CONSUMERS * 128 * CQ);
     u64 *empty = full + STAGES, *turns = empty + STAGES;
-    const int group = threadIdx.x / 128, at = CL * PARTS > 1 ? cluster_rank() : 0, rank = at % CL, part_of_k = at / CL;
+    const int group = threadIdx.x / 128, at = CL * KPARTS > 1 ? cluster_rank() : 0, rank = at % CL, part_of_k = at / CL;
 
     if (threadIdx.x == 0) {
         for (int s = 0; s < STAGES; ++s) barrier_init(full + s, 1), barrier_init(empty + s, TURNS ? CL : CONSUMERS * CL);
@@ -62,11 +62,11 @@ KERNEL void __launch_bounds__(THREADS, OCC) gemm_stream_k(MAP p, MAP q, void* c,
         barrier_init_done();
         tma_prefetch(p), tma_prefetch(q);
     }
-    CL * PARTS > 1 ? cluster_sync() : __syncthreads();
+    CL * KPARTS > 1 ? cluster_sync() : __syncthreads();
     allow_next();
 
     const int tiles_p = (P + BP * CL - 1) / (BP * CL), tiles_q = (Q + BQ - 1) / BQ;
-    const int ksteps = (K * EB + KS * 128 - 1) / (KS * 128), workers = gridDim.x / (CL * PARTS);
+    const int ksteps = (K * EB + KS * 128 - 1) / (KS * 128), workers = gridDim.x / (CL * KPARTS);
     constexpr bool MOVE = CONSUMERS == 2 && OCC == 1;  // the consumers need registers that a producer of a whole warpgroup has
     int tp, tq;                                        // where the present tile lies
     Ring<STAGES> ring;
@@ -74,7 +74,7 @@ KERNEL void __launch_bounds__(THREADS, OCC) gemm_stream_k(MAP p, MAP q, void* c,
     if (group == CONSUMERS) {  // the producer: one thread fills the ring
         if (MOVE) registers_give<40>();
         if (threadIdx.x == CONSUMERS * 128) {
-            Schedule schedule(tiles_p * tiles_q, whole, ksteps, blockIdx.x / (CL * PARTS), workers, part_of_k, PARTS);
+            Schedule schedule(tiles_p * tiles_q, whole, ksteps, blockIdx.x / (CL * KPARTS), workers, part_of_k, KPARTS);
             const u64 tokens = evict_last(), once = evict_first();  // weights of few tokens are read once
             auto load = [&](bool weights, int slot, int k) {
                 if (weights) barrier_expect(full + slot, P_BYTES + Q_BYTES);
@@ -108,10 +108,10 @@ KERNEL void __launch_bounds__(THREADS, OCC) gemm_stream_k(MAP p, MAP q, void* c,
                 }
             }
         }
-        if (PARTS > 1) cluster_sync(), cluster_sync();  // as the consumers
+        if (KPARTS > 1) cluster_sync(), cluster_sync();  // as the consumers
     } else {  // a consumer warpgroup
         if (MOVE) registers_take<232>();
-        Schedule schedule(tiles_p * tiles_q, whole, ksteps, blockIdx.x / (CL * PARTS), workers, part_of_k, PARTS);
+        Schedule schedule(tiles_p * tiles_q, whole, ksteps, blockIdx.x / (CL * KPARTS), workers, part_of_k, KPARTS);
         const int thread = threadIdx.x % 128, barrier = 1 + group, part = TURNS ? 0 : group, parts = TURNS ? 1 : CONSUMERS;
         previous_done();
         const Fused fused = {bias, residual, out_scale};
@@ -144,14 +144,14 @@ KERNEL void __launch_bounds__(THREADS, OCC) gemm_stream_k(MAP p, MAP q, void* c,
             wgmma_wait<0>();
             if (thread < CL) barrier_arrive_at(empty + before, at - rank + thread);
             if (TURNS && thread == 0) barrier_arrive(turns + 1 - group);
-            if (PARTS > 1) break;  // the only tile
+            if (KPARTS > 1) break;  // the only tile
             if (!settle(schedule, sum, sums, flags, (schedule.worker * CL + rank) * parts + part, parts * CL, thread, barrier)) continue;
             tile_place(schedule.tile, tiles_p, tiles_q, panel, tp, tq);
             store_tile<BQ>(sum, c, staging + group * 128 * CQ, (tp * CL + rank) * BP + part * 64, tq * BQ, P, Q, alpha, scale_p, scale_q, thread,
                            fused);
         }
-        if (PARTS > 1) {
-            constexpr int SHARES = BQ / PARTS >= 16 ? PARTS : 1, SHARE = BQ / SHARES;  // columns
+        if (KPARTS > 1) {
+            constexpr int SHARES = BQ / KPARTS >= 16 ? KPARTS : 1, SHARE = BQ / SHARES;  // columns
             cluster_sync();  // all products are done: the rings are free
             send_shares<SHARES, CONSUMERS>(sum, p_tiles, part_of_k, at, CL, group, thread);
             cluster_sync();
@@ -160,11 +160,11 @@ KERNEL void __launch_bounds__(THREADS, OCC) gemm_stream_k(MAP p, MAP q, void* c,
             for (int owner = 0; owner < SHARES; ++owner) {
                 if (owner != part_of_k) continue;
                 auto& share = reinterpret_cast<Accumulator(&)[SHARE / 2]>(sum[owner * SHARE / 2]);
-                add_shares<PARTS, CONSUMERS>(share, p_tiles, group, thread);
+                add_shares<KPARTS, CONSUMERS>(share, p_tiles, group, thread);
                 store_tile<SHARE>(share, c, staging + group * 128 * CQ, (tp * CL + rank) * BP + group * 64, tq * BQ + owner * SHARE, P, Q, alpha,
                                   scale_p, scale_q, thread, fused);
             }
         }
     }
-    if (CL > 1 && PARTS == 1) cluster_sync();  // a block's barriers stay until no block of the cluster arrives at them
+    if (CL > 1 && KPARTS == 1) cluster_sync();  // a block's barriers stay until no block of the cluster arrives at them
 }

@@ -100,6 +100,7 @@ gemm_w4a16(const unsigned char* weights, MAP a, void* c, float* sums, int* flags
         int before = -1;
         auto finish = [&](int r) { written(part[r]), add_scaled(sum + r * BQ / 2, part[r], scales[r]); };
         auto give_back = [&] {
+            __syncwarp();  // one lane gives back what all have read
             if (thread % 32 == 0 && before >= 0) barrier_arrive(empty + before);
         };
 #pragma unroll 1

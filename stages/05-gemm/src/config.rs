@@ -156,7 +156,7 @@ impl Config {
             ("CQ", self.store_columns()),
             ("EB", element.bytes()),
             ("TURNS", usize::from(self.turns)),
-            ("PARTS", self.split),
+            ("KPARTS", self.split),
         ];
         let set = set.map(|(name, value)| (name.to_owned(), value as i64));
         let mut values = Values::from(set);
