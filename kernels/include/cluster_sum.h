@@ -38,11 +38,11 @@ DEVICE void send_shares(const T (&sum)[COUNT], unsigned char* room, int part, in
     }
 }
 
-// Adds to a share what the others of PARTS have sent, in their order.
-template <int PARTS, int GROUPS, int SHARE, typename T>
+// Adds to a share what the others of SHARERS have sent, in their order.
+template <int SHARERS, int GROUPS, int SHARE, typename T>
 DEVICE void add_shares(T (&share)[SHARE], const unsigned char* room, int group, int thread) {
 #pragma unroll
-    for (int slot = 0; slot < PARTS - 1; ++slot) {
+    for (int slot = 0; slot < SHARERS - 1; ++slot) {
         const T* from = reinterpret_cast<const T*>(room) + (slot * GROUPS + group) * SHARE * 128;
 #pragma unroll
         for (int i = 0; i < SHARE; i += 4) {

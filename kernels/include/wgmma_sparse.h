@@ -7,8 +7,8 @@
 // and 8 further (bits 16 to 31). Of a row's 16 bits, each four k have four: the position of their first kept value, then of their second;
 // positions rise. So a word that every thread loads holds two instructions: the first is issued with selector 0, the second with 1.
 //
-// An instruction reads 64 * N bytes of B and 2 KB of A, and takes as long as a dense one of half its k, N/2 cycles: from N = 256 on its 18 KB
-// would have to come in 128 cycles, of a shared memory that gives 128 bytes a cycle. So it takes 9/8 of that at N = 256, 5/4 at N = 128.
+// An instruction reads 64 * N bytes of B and 2 KB of A, and would take as long as a dense one of half its k, N/2 cycles. But shared memory gives
+// 128 bytes a cycle: what is read takes N/2 + 16, 9/8 of that at N = 256, 5/4 at N = 128.
 #pragma once
 #include "wgmma.h"
 

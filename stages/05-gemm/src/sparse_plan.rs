@@ -1,5 +1,6 @@
 //! How blocks of `kernels/gemm/k19_sparse.cu` are built, and how its tiles are dealt to them.
 
+use crate::cost::Machine;
 use crate::schedule::{Side, cheapest_panel};
 use kernels::Values;
 
@@ -141,30 +142,37 @@ impl SparsePlan {
         cheapest_panel(&weights, &tokens, self.workers)
     }
 
-    /// Microseconds that the plan should take, by guesses that a tuned table may replace: a worker's steps, each as long as memory, L2 or
-    /// the tensor cores take, and the reduction.
-    fn estimate(&self, m: usize, n: usize, k: usize, sms: usize) -> f64 {
-        let config = &self.config;
+    /// Microseconds that the plan should take, with the terms of [`cost`](crate::cost::microseconds).
+    ///
+    /// What differs: a weight has 9/8 bytes; a multiprocessor takes no more from L2 than its part; and an instruction of 32 k takes as long as
+    /// shared memory needs for its operands, 128 bytes a clock: 2 KB of kept values and 64 bytes for each token.
+    fn microseconds(&self, m: usize, n: usize, k: usize, sms: usize) -> f64 {
+        let (config, machine) = (&self.config, Machine::H200);
         let (tiles, steps) = config.tiles(m, n, k);
         let shared = (tiles - self.whole) * steps;
-        let most = self.whole.div_ceil(self.workers) * steps + shared.div_ceil(self.workers);
-        let blocks = (self.workers * config.cluster) as f64;
-        let units = (config.stage_k() / 64) as f64;
-        // Bytes a microsecond: memory and L2 of an H200, of which each block has its part.
-        let weights = (config.rows * 72) as f64 * units;
-        let tokens = (config.tokens * 128 / config.cluster) as f64 * units;
-        let memory = weights * blocks / 4.2e6 / m.div_ceil(config.tokens) as f64;
-        let cache = (weights + tokens) * blocks / 5.5e6;
-        // Shared memory gives 128 bytes a cycle, which is what an instruction takes its time for.
-        let instruction = (2048 + 64 * config.tokens) as f64 / 128.0 / 1.6e3;
-        let beside = self.workers.div_ceil(sms) as f64;
-        let tensor = units * 2.0 * (config.rows / 64) as f64 * beside * instruction;
-        let time = most as f64 * memory.max(cache).max(tensor);
+        let busiest = self.whole.div_ceil(self.workers) * steps + shared.div_ceil(self.workers);
+        let beside = (self.workers * config.cluster).div_ceil(sms);
+        let clock = machine.tensor / machine.multiprocessors as f64 / 4096.0;
+        let instructions = config.stage_k() / 32 * (config.rows / 64) * beside;
+        let step = instructions as f64 * (16.0 + config.tokens as f64 / 2.0) / clock;
+        let own = machine.l2 / sms as f64;
+        let tokens = config.tokens * 128 / config.cluster;
+        let bytes = config.stage_k() / 64 * (config.rows * 72 + tokens) * beside;
+        let fetch = bytes as f64 / own;
+        let wait = machine.latency / config.stages() as f64;
+        let chain = busiest as f64 * step.max(fetch).max(wait);
+        let weights = (n * k * 9 / 8) as f64;
+        let memory = (weights + (2 * m * (n + k)) as f64) / machine.memory;
+        let by_tokens = weights * m.div_ceil(config.tokens) as f64;
+        let by_rows = (2 * m * k * n.div_ceil(config.rows * config.cluster)) as f64;
+        let l2 = (by_tokens + by_rows) / machine.l2;
+        let tile = (config.rows * config.tokens) as f64;
+        let time = machine.latency + chain.max(memory).max(l2) + tile * 2.0 / own;
         if shared == 0 {
             return time;
         }
-        let sharers = (steps as f64 / (shared as f64 / self.workers as f64)).max(1.0);
-        time + 1.0 + sharers * (0.1 + (config.rows * config.tokens * 4) as f64 / 60e3)
+        let sharers = (steps * self.workers).div_ceil(shared);
+        time + 2.0 * machine.latency + tile * 4.0 * sharers as f64 / own
     }
 }
 
@@ -205,7 +213,7 @@ pub fn sparse_plans(m: usize, n: usize, k: usize, sms: usize) -> Vec<SparsePlan>
 /// The plan for `m` tokens and weights `[n, k]`.
 pub fn sparse_plan(m: usize, n: usize, k: usize, sms: usize) -> SparsePlan {
     let all = sparse_plans(m, n, k, sms).into_iter();
-    let cost = |plan: &SparsePlan| plan.estimate(m, n, k, sms);
+    let cost = |plan: &SparsePlan| plan.microseconds(m, n, k, sms);
     all.min_by(|a, b| cost(a).total_cmp(&cost(b)))
         .expect("each number of tokens has a configuration")
 }
