@@ -42,7 +42,6 @@
 #define CONSUMERS (BP / 64 + TURNS)  // warpgroups that multiply, 64 rows each
 #define P_BYTES (BP * KS * 128)
 #define Q_BYTES (BQ * KS * 128)
-#define WIDE (BQ > 256 ? BQ / 2 : BQ)  // columns of an instruction
 #define THREADS (CONSUMERS * 128 + 224 - 96 * OCC)  // and the producer: a warpgroup, or a warp where two blocks must fit
 
 KERNEL void __launch_bounds__(THREADS, OCC) gemm_stream_k(MAP p, MAP q, void* c, Accumulator* sums, int* flags, int P, int Q, int K, int panel, int whole,
@@ -108,7 +107,7 @@ KERNEL void __launch_bounds__(THREADS, OCC) gemm_stream_k(MAP p, MAP q, void* c,
                 }
             }
         }
-        if (KPARTS > 1) cluster_sync(), cluster_sync();  // as the consumers
+        if (KPARTS > 1) shares_pass();
     } else {  // a consumer warpgroup
         if (MOVE) registers_take<232>();
         Schedule schedule(tiles_p * tiles_q, whole, ksteps, blockIdx.x / (CL * KPARTS), workers, part_of_k, KPARTS);
@@ -116,6 +115,10 @@ KERNEL void __launch_bounds__(THREADS, OCC) gemm_stream_k(MAP p, MAP q, void* c,
         previous_done();
         const Fused fused = {bias, residual, out_scale};
         Accumulator sum[BQ / 2];
+        auto store = [&](auto& share, int column) {
+            store_tile<sizeof(share) / 2>(share, c, staging + group * 128 * CQ, (tp * CL + rank) * BP + part * 64, tq * BQ + column, P, Q, alpha,
+                                          scale_p, scale_q, thread, fused);
+        };
         for (int segment = 0; schedule.next(workers); ++segment) {
             if (TURNS && segment % 2 != group) {
                 ring.skip(schedule.k_end - schedule.k);
@@ -132,10 +135,7 @@ KERNEL void __launch_bounds__(THREADS, OCC) gemm_stream_k(MAP p, MAP q, void* c,
                 for (int s = 0; s < KS; ++s)
 #pragma unroll
                     for (int step = 0; step < 4; ++step)
-#pragma unroll
-                        for (int q = 0; q < BQ; q += WIDE)
-                            wgmma<WIDE>(reinterpret_cast<Accumulator(&)[WIDE / 2]>(sum[q / 2]), stepped(rows, s * BP * 8 + step * 2),
-                                        stepped(columns, (s * BQ + q) * 8 + step * 2), k > schedule.k || s + step > 0);
+                        wgmma_wide<BQ>(sum, rows + s * BP * 8 + step * 2, columns + s * BQ * 8 + step * 2, k > schedule.k || s + step > 0);
                 wgmma_commit();
                 wgmma_wait<1>();  // the products of the stage before have read their operands
                 if (before >= 0 && thread < CL) barrier_arrive_at(empty + before, at - rank + thread);
@@ -147,23 +147,11 @@ KERNEL void __launch_bounds__(THREADS, OCC) gemm_stream_k(MAP p, MAP q, void* c,
             if (KPARTS > 1) break;  // the only tile
             if (!settle(schedule, sum, sums, flags, (schedule.worker * CL + rank) * parts + part, parts * CL, thread, barrier)) continue;
             tile_place(schedule.tile, tiles_p, tiles_q, panel, tp, tq);
-            store_tile<BQ>(sum, c, staging + group * 128 * CQ, (tp * CL + rank) * BP + part * 64, tq * BQ, P, Q, alpha, scale_p, scale_q, thread,
-                           fused);
+            store(sum, 0);
         }
-        if (KPARTS > 1) {
-            constexpr int SHARES = BQ / KPARTS >= 16 ? KPARTS : 1, SHARE = BQ / SHARES;  // columns
-            cluster_sync();  // all products are done: the rings are free
-            send_shares<SHARES, CONSUMERS>(sum, p_tiles, part_of_k, at, CL, group, thread);
-            cluster_sync();
+        if constexpr (KPARTS > 1) {
             tile_place(schedule.tile, tiles_p, tiles_q, panel, tp, tq);
-#pragma unroll
-            for (int owner = 0; owner < SHARES; ++owner) {
-                if (owner != part_of_k) continue;
-                auto& share = reinterpret_cast<Accumulator(&)[SHARE / 2]>(sum[owner * SHARE / 2]);
-                add_shares<KPARTS, CONSUMERS>(share, p_tiles, group, thread);
-                store_tile<SHARE>(share, c, staging + group * 128 * CQ, (tp * CL + rank) * BP + group * 64, tq * BQ + owner * SHARE, P, Q, alpha,
-                                  scale_p, scale_q, thread, fused);
-            }
+            share_tile<KPARTS, CONSUMERS, BQ>(sum, p_tiles, part_of_k, at, CL, group, thread, store);
         }
     }
     if (CL > 1 && KPARTS == 1) cluster_sync();  // a block's barriers stay until no block of the cluster arrives at them

@@ -52,3 +52,21 @@ DEVICE void add_shares(T (&share)[SHARE], const unsigned char* room, int group, 
         }
     }
 }
+
+// The whole exchange, by all consumers of the cluster, where a block's thread holds sums of 64 rows by COLUMNS. Calls `store` with the share
+// that is this block's, if any is, and its first column. Who consumes nothing calls `shares_pass` in the same place.
+template <int PARTS, int GROUPS, int COLUMNS, typename T, typename Store>
+DEVICE void share_tile(T (&sum)[COLUMNS / 2], unsigned char* room, int part, int rank, int stride, int group, int thread, Store&& store) {
+    constexpr int SHARES = COLUMNS / PARTS >= 16 ? PARTS : 1, SHARE = COLUMNS / SHARES;
+    cluster_sync();  // all products are done: the rings are free
+    send_shares<SHARES, GROUPS>(sum, room, part, rank, stride, group, thread);
+    cluster_sync();
+#pragma unroll
+    for (int owner = 0; owner < SHARES; ++owner) {
+        if (owner != part) continue;
+        auto& share = reinterpret_cast<T(&)[SHARE / 2]>(sum[owner * SHARE / 2]);
+        add_shares<PARTS, GROUPS>(share, room, group, thread);
+        store(share, owner * SHARE);
+    }
+}
+DEVICE void shares_pass() { cluster_sync(), cluster_sync(); }
