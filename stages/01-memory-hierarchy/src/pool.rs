@@ -48,6 +48,8 @@ unsafe impl Send for Shared {}
 pub struct Pool {
     shared: Arc<Shared>,
     workers: Vec<(Thread, Option<JoinHandle<()>>)>,
+    /// The core that no worker has, if each has one of its own.
+    spare: Option<usize>,
     /// One job at a time.
     busy: Mutex<()>,
 }
@@ -61,8 +63,8 @@ impl std::fmt::Debug for Pool {
 }
 
 impl Pool {
-    /// A pool of `threads` threads, the caller among them: `threads - 1` are started, each on a core of its own as far as there are
-    /// enough.
+    /// A pool of `threads` threads, the caller among them: `threads - 1` are started, each on a core of its own if there are enough. The
+    /// first core is left to the caller, who takes it by [`pin_caller`](Self::pin_caller).
     ///
     /// # Panics
     /// If `threads` is 0, or the system gives no thread.
@@ -77,10 +79,11 @@ impl Pool {
             panic: Mutex::new(None),
         });
         let cores = allowed_cores();
+        let core_of = |thread: usize| (cores.len() >= threads).then(|| cores[thread]);
         let workers = (1..threads)
             .map(|worker| {
                 let shared = shared.clone();
-                let core = (cores.len() >= threads).then(|| cores[worker]);
+                let core = core_of(worker);
                 let handle = std::thread::Builder::new()
                     .name(format!("worker-{worker}"))
                     .spawn(move || {
@@ -96,6 +99,7 @@ impl Pool {
         Self {
             shared,
             workers,
+            spare: core_of(0).filter(|_| threads > 1),
             busy: Mutex::new(()),
         }
     }
@@ -109,6 +113,15 @@ impl Pool {
     /// Threads, the caller among them.
     pub fn threads(&self) -> usize {
         self.workers.len() + 1
+    }
+
+    /// Keeps the calling thread on the core that the workers leave free. The thread that hands out the jobs should do so once: left where
+    /// the system puts it, it may share a worker's core, and the two then take turns at the system's pace, a thousand times slower than
+    /// a job's start. Does nothing where there are fewer cores than threads, or no workers.
+    pub fn pin_caller(&self) {
+        if let Some(core) = self.spare {
+            pin_to(core);
+        }
     }
 
     /// Calls `job` once for each number below [`threads`](Self::threads), at the same time on as many threads, and returns when all
@@ -327,6 +340,29 @@ mod tests {
             allowed_cores()
         });
         assert_eq!(found.join().unwrap(), cores);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_pinned_caller_shares_no_core_with_a_worker() {
+        let cores = allowed_cores();
+        let pool = Pool::new(cores.len());
+        std::thread::spawn(move || {
+            pool.pin_caller();
+            let seen: Vec<_> = cores.iter().map(|_| AtomicUsize::new(usize::MAX)).collect();
+            for _ in 0..100 {
+                pool.broadcast(|worker| {
+                    // SAFETY: it takes nothing and always answers.
+                    let core = unsafe { libc::sched_getcpu() };
+                    seen[worker].store(core as usize, Ordering::Relaxed);
+                });
+                let mut seen: Vec<_> = seen.iter().map(|it| it.load(Ordering::Relaxed)).collect();
+                seen.sort_unstable();
+                assert!(cores.len() == 1 || seen == cores);
+            }
+        })
+        .join()
+        .unwrap();
     }
 
     #[test]

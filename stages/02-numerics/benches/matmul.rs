@@ -20,6 +20,7 @@ const SAMPLES: usize = 15;
 
 fn main() {
     let pool = Pool::global();
+    pool.pin_caller();
     let mut bench = Bench::new(
         "stage-02 --bench matmul",
         "02-matmul",
