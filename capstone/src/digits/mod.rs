@@ -2,6 +2,7 @@
 //!
 //! The invariant: a picture reaches the network as the network's training digits were made, by [`picture`], whatever it was before.
 
+pub mod narrow;
 pub mod picture;
 
 use attention_variants::hf::{LoadError, Source};
