@@ -495,6 +495,9 @@ fn the_command_reads_the_samples() {
         let text = String::from_utf8(out.stdout).unwrap();
         assert!(out.status.success() && text.lines().count() == 3, "{text}");
         assert!(text.starts_with(&label.to_string()), "{name}: {text}");
+        let out = classify(&["--quantize", "int8", "--input", path]);
+        let text = String::from_utf8(out.stdout).unwrap();
+        assert!(text.starts_with(&label.to_string()), "{name}: {text}");
         let out = classify(&[
             "--model",
             weights.to_str().unwrap(),
