@@ -1,7 +1,7 @@
 //! Mixed widths on the embedded model against one width of the same size, all by GPTQ: what each unit's codes do to the predictions, which
 //! codes a policy chooses, and whether the result is better by more than chance.
 //!
-//! Sensitivity is measured on calibration text, answers and prose apart; models are compared on questions and chapters that are not in it.
+//! Sensitivity is measured on calibration text, answers and prose; models are compared on questions and chapters that are not in it.
 
 #[path = "../tests/support/measured.rs"]
 mod measured;
@@ -12,7 +12,7 @@ use benches::Bench;
 use fastserve::embedded::SOURCE;
 use fastserve::quantize::checkpoint::Checkpoint;
 use fastserve::quantize::evaluate::{Score, divergence, exact_rate, mean_loss, score, with_model};
-use fastserve::quantize::policy::{Choice, allocate, combined, mixed, sensitivity};
+use fastserve::quantize::policy::{Choice, allocate, mixed, sensitivity};
 use fastserve::quantize::recipe::{Method, QuantisedModel, quantise};
 use fastserve::quantize::text::Sequence;
 use fastserve::quantize::units::{Unit, units};
@@ -26,13 +26,21 @@ const QUESTIONS: usize = 1000;
 const WINDOWS: usize = usize::MAX;
 /// Calibration conversations, of 192, and texts, of 12, that sensitivity is measured on.
 const CONVERSATIONS: usize = 64;
-const TEXTS: usize = 4;
+const TEXTS: usize = 6;
 /// What a policy chooses from, in order of size: bits, and weights that share a scale.
-const VARIANTS: [(u32, usize); 5] = [(2, 128), (2, 32), (3, 128), (3, 32), (4, 32)];
+const VARIANTS: [(u32, usize); 7] = [
+    (2, 128),
+    (2, 64),
+    (2, 32),
+    (3, 128),
+    (3, 64),
+    (3, 32),
+    (4, 32),
+];
 /// Widths that are looked at unit by unit, and not chosen from.
 const WIDE: [u32; 2] = [8, 16];
 /// The uniform models that a mixed one of their size is compared with.
-const COMPARED: [usize; 3] = [1, 2, 3];
+const COMPARED: [usize; 3] = [2, 3, 5];
 
 fn main() {
     // `cargo test --benches` asks only whether it runs.
@@ -61,31 +69,38 @@ fn main() {
         model.expect("finite weights")
     };
     let variants = VARIANTS.map(variant);
-    let texts = lists.calibration.len() - TEXTS;
-    let kinds = [
-        ("answers", &lists.calibration[..CONVERSATIONS]),
-        ("prose", &lists.calibration[texts..]),
-    ];
-    let costs = kinds.map(|(kind, probes)| {
-        let wide = WIDE.map(|bits| variant((bits, 32)));
-        let of_wide = costs(&checkpoint, &units, &wide, probes);
-        let of_all = costs(&checkpoint, &units, &variants, probes);
-        for (unit, choices) in of_wide.iter().enumerate() {
-            for choice in of_all[unit].iter().skip(1).step_by(2).chain(choices) {
-                let name = short(&units[unit]);
-                let series = format!("divergence-{kind}-int{}/{name}", choice.bits);
-                bench.count(&series, "nats", choice.rise);
-            }
+    let probes = {
+        let (lines, texts) = (&lists.calibration, lists.calibration.len() - TEXTS);
+        [&lines[..CONVERSATIONS], &lines[texts..]].concat()
+    };
+    let wide = WIDE.map(|bits| variant((bits, 32)));
+    let of_wide = costs(&checkpoint, &units, &wide, &probes);
+    let costs = costs(&checkpoint, &units, &variants, &probes);
+    for ((unit, choices), wide) in units.iter().zip(&costs).zip(&of_wide) {
+        for choice in [2, 5, 6].map(|at| &choices[at]).into_iter().chain(wide) {
+            let series = format!("divergence-int{}/{}", choice.bits, short(unit));
+            bench.count(&series, "nats", choice.rise);
         }
-        let at_3 = of_all.iter().map(|choices| choices[3]);
-        let spread = spread(at_3.map(|choice| (choice.rise, choice.bytes as f64)));
-        println!("{kind}: sensitivities spread by {spread:.2}");
-        bench.count(&format!("spread/{kind}"), "x", spread);
-        of_all
-    });
+    }
+    let at_3 = costs.iter().map(|choices| choices[5]);
+    let spread = spread(at_3.map(|choice| (choice.rise, choice.bytes as f64)));
+    println!("sensitivities spread by {spread:.2}");
+    bench.count("spread", "x", spread);
+    for (at, uniform) in variants.iter().enumerate() {
+        let sum: f64 = costs.iter().map(|choices| choices[at].rise).sum();
+        let all = with_model(&checkpoint, |whole| {
+            with_model(&uniform.dequantised(), |model| {
+                divergence(whole, model, &probes)
+            })
+        });
+        let all = all.expect("the model loads").expect("the models load");
+        let (bits, group) = VARIANTS[at];
+        println!("{bits} bits in groups of {group}: {sum:.4} in sum, {all:.4} together");
+        bench.count(&format!("divergence-sum/int{bits}-{group}"), "nats", sum);
+        bench.count(&format!("divergence-whole/int{bits}-{group}"), "nats", all);
+    }
     for at in COMPARED {
         let uniform = &variants[at];
-        let costs = combined(&costs, at);
         let budget = costs.iter().map(|choices| choices[at].bytes).sum();
         let chosen = allocate(&costs, budget).expect("some choices are smaller");
         let (bits, group) = VARIANTS[at];

@@ -11,7 +11,7 @@ use fastserve::quantize::activations::{Scales, outlier_ratio, rounded};
 use fastserve::quantize::checkpoint::{Checkpoint, Tensor};
 use fastserve::quantize::evaluate::{divergence, mean_loss, score, with_model, with_model_on};
 use fastserve::quantize::observe::{Observation, observe};
-use fastserve::quantize::policy::{allocate, combined, mixed, sensitivity};
+use fastserve::quantize::policy::{allocate, mixed, sensitivity};
 use fastserve::quantize::recipe::{Method, QuantisedModel, packed_bytes, quantise};
 use fastserve::quantize::text::Sequence;
 use fastserve::quantize::units::{Unit, units};
@@ -298,15 +298,9 @@ fn mixed_widths_beat_one_width_of_the_same_size() {
     // In order of size; the second is the one to beat.
     let variants = [(2, 96), (2, 32), (3, 96), (3, 32)]
         .map(|(bits, group)| DRAFT.quantised(Method::Gptq, int(bits).blocks(group)));
-    let costs = [
-        &DRAFT.lists.calibration[..64],
-        &DRAFT.lists.calibration[198..],
-    ]
-    .map(|probes| {
-        let rise = |model: &Checkpoint| Ok(divergence_of(model, probes));
-        sensitivity(&DRAFT.checkpoint, &DRAFT.units, &variants, rise).unwrap()
-    });
-    let costs = combined(&costs, 1);
+    let probes = &DRAFT.lists.calibration[128..];
+    let rise = |model: &Checkpoint| Ok(divergence_of(model, probes));
+    let costs = sensitivity(&DRAFT.checkpoint, &DRAFT.units, &variants, rise).unwrap();
     let budget = costs.iter().map(|choices| choices[1].bytes).sum();
     let chosen = allocate(&costs, budget).unwrap();
     let at = |unit: &Unit| DRAFT.units.iter().position(|it| it == unit).unwrap();

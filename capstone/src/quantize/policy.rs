@@ -68,26 +68,6 @@ pub struct Choice {
     pub rise: f64,
 }
 
-/// Costs by several measures as one: each in shares of what choice `at` costs by that measure in all units together, so that none counts
-/// for more because its numbers are larger.
-///
-/// # Panics
-/// If the measures are not of the same units and choices, or there is none.
-pub fn combined(measures: &[Vec<Vec<Choice>>], at: usize) -> Vec<Vec<Choice>> {
-    let whole = |costs: &Vec<Vec<Choice>>| costs.iter().map(|unit| unit[at].rise).sum::<f64>();
-    let wholes: Vec<f64> = measures.iter().map(whole).collect();
-    let mut costs = measures[0].clone();
-    for (unit, choices) in costs.iter_mut().enumerate() {
-        for (index, choice) in choices.iter_mut().enumerate() {
-            let shares = measures.iter().zip(&wholes);
-            choice.rise = shares
-                .map(|(costs, whole)| costs[unit][index].rise / whole)
-                .sum();
-        }
-    }
-    costs
-}
-
 /// The index of the choice for each unit, together of at most `budget` bytes. Choices of a unit must be in order of their bytes.
 ///
 /// Of wider choices the one that mends the most a byte is taken, not always the next: what 3 bits do not mend, 4 may. `None` if
@@ -117,7 +97,7 @@ pub fn allocate(units: &[Vec<Choice>], budget: usize) -> Option<Vec<usize>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Choice, allocate, combined};
+    use super::{Choice, allocate};
 
     fn unit(size: usize, rises: &[(u32, f64)]) -> Vec<Choice> {
         let choice = |&(bits, rise)| Choice {
@@ -151,23 +131,6 @@ mod tests {
         ];
         assert_eq!(allocate(&units, 60), Some(vec![2, 0]));
         assert_eq!(allocate(&units, 70), Some(vec![2, 1]));
-    }
-
-    #[test]
-    fn no_measure_counts_for_more_because_its_numbers_are_larger() {
-        let small = [[0.3, 0.03], [0.1, 0.01]];
-        let large = [[100.0, 10.0], [300.0, 90.0]];
-        let costs = |rises: [[f64; 2]; 2]| {
-            rises
-                .map(|[two, three]| unit(10, &[(2, two), (3, three)]))
-                .to_vec()
-        };
-        let both = combined(&[costs(small), costs(large)], 0);
-        let rises = both.concat().into_iter().map(|choice| choice.rise);
-        for (rise, wanted) in rises.zip([1.0, 0.1, 1.0, 0.25]) {
-            assert!((rise - wanted).abs() < 1e-12, "{rise}, not {wanted}");
-        }
-        assert_eq!(both[1][1].bytes, 30);
     }
 
     #[test]
