@@ -25,8 +25,8 @@ const QUESTIONS: usize = 1000;
 /// All windows of the held-out chapters.
 const WINDOWS: usize = usize::MAX;
 /// Calibration conversations, of 192, and texts, of 12, that sensitivity is measured on.
-const CONVERSATIONS: usize = 64;
-const TEXTS: usize = 6;
+const CONVERSATIONS: usize = 32;
+const TEXTS: usize = 4;
 /// What a policy chooses from, in order of size: bits, and weights that share a scale.
 const VARIANTS: [(u32, usize); 7] = [
     (2, 128),
@@ -40,7 +40,7 @@ const VARIANTS: [(u32, usize); 7] = [
 /// Widths that are looked at unit by unit, and not chosen from.
 const WIDE: [u32; 2] = [8, 16];
 /// The uniform models that a mixed one of their size is compared with.
-const COMPARED: [usize; 3] = [2, 3, 5];
+const COMPARED: [usize; 2] = [2, 5];
 
 fn main() {
     // `cargo test --benches` asks only whether it runs.
