@@ -1,7 +1,8 @@
-//! The embedded model in fewer bits: exact answers, perplexity and bytes by format and method, the sensitivity of each layer, and
-//! mixed widths against uniform ones of the same size.
+//! The embedded model in fewer bits: exact answers, perplexity and bytes by format and method, activations of eight bits with and
+//! without SmoothQuant, and the time of a step in the formats that have kernels.
 //!
-//! Weights are rounded and widened again, so that formats without a kernel can be measured; a format's numbers are the same in both.
+//! Weights and activations are rounded and widened again, so that formats without a kernel can be measured; a format's numbers are the
+//! same in both.
 
 #[path = "../tests/support/measured.rs"]
 mod measured;
@@ -9,20 +10,19 @@ mod measured;
 use attention_variants::ops::Vectorised;
 use benches::Bench;
 use fastserve::embedded::SOURCE;
+use fastserve::quantize::activations::{Scales, outlier_ratio, rounded};
 use fastserve::quantize::checkpoint::Checkpoint;
-use fastserve::quantize::evaluate::{mean_loss, score, with_model};
-use fastserve::quantize::observe::{Observation, observe};
-use fastserve::quantize::policy::{allocate, sensitivity};
+use fastserve::quantize::observe::Observation;
 use fastserve::quantize::recipe::{Method, QuantisedModel, quantise};
 use fastserve::quantize::units::{Unit, units};
-use measured::Lists;
+use measured::{Lists, Measured, observed, with_outliers};
 use numerics::quant::{Mapping, Scheme};
 
 /// Questions in each of two phrasings, and windows of held-out text.
-const QUESTIONS: usize = 250;
+const QUESTIONS: usize = 500;
 const WINDOWS: usize = 12;
-/// Calibration conversations that sensitivity is measured on.
-const PROBES: usize = 64;
+/// How much louder the channels are that are made outliers.
+const OUTLIERS: f32 = 64.0;
 
 fn main() {
     // `cargo test --benches` asks only whether it runs.
@@ -38,10 +38,7 @@ fn main() {
     let lists = Lists::new(&SOURCE, QUESTIONS, WINDOWS);
     let checkpoint = Checkpoint::read(&SOURCE).expect("the embedded model is there");
     let units = units(checkpoint.tensors.keys());
-    let seen = {
-        let (config, weights) = (SOURCE.config().unwrap(), SOURCE.weights().unwrap());
-        observe(Vectorised::default(), config, weights, &lists.calibration).unwrap()
-    };
+    let seen = observed(&checkpoint, &lists.calibration);
     let table = Table {
         lists,
         checkpoint,
@@ -76,7 +73,7 @@ fn main() {
         Method::Gptq,
         int(4).blocks(128),
     );
-    table.mixed(&mut bench);
+    table.activations(&mut bench);
     bench.finish();
 }
 
@@ -102,7 +99,10 @@ struct Table {
 
 impl Table {
     fn row(&self, bench: &mut Bench, name: &str, model: &Checkpoint, bytes: usize) {
-        let measured = self.lists.measure(model);
+        self.report(bench, name, self.lists.measure(model), bytes);
+    }
+
+    fn report(&self, bench: &mut Bench, name: &str, measured: Measured, bytes: usize) {
         println!("{name}: {measured:.4?}, {bytes} bytes");
         bench.count(&format!("exact-rate/{name}"), "%", 100.0 * measured.exact);
         bench.count(&format!("perplexity/{name}"), "", measured.perplexity);
@@ -129,44 +129,43 @@ impl Table {
         .expect("finite weights")
     }
 
-    /// Widths by sensitivity, in the bytes of 3 bits everywhere.
-    fn mixed(&self, bench: &mut Bench) {
-        let probes = &self.lists.calibration[..PROBES];
-        let widths = [2, 3, 4].map(int);
-        let loss = |model: &Checkpoint| with_model(model, |model| mean_loss(&score(model, probes)));
-        let costs = |widths: &[Scheme], others| {
-            let costs = sensitivity(&self.checkpoint, &self.units, widths, others, loss);
-            costs.expect("the models load")
-        };
-        let alone = costs(&[int(2), int(4)], None);
-        for (unit, choices) in self.units.iter().zip(&alone) {
-            let name = unit.name.trim_start_matches("model.layers.");
-            for choice in choices {
-                // A record holds no negative number, and a rise below zero is noise.
-                bench.count(
-                    &format!("loss-rise-int{}/{name}", choice.bits),
-                    "nats",
-                    choice.rise.max(0.0),
-                );
+    /// W8A8: weights in int8 with a scale for each output, activations in int8 with scales by block, by token or static, with and without
+    /// SmoothQuant; for the model as it is, and for the same function with outliers.
+    fn activations(&self, bench: &mut Bench) {
+        let loud = with_outliers(&self.checkpoint, &self.units, OUTLIERS);
+        for (model, prefix) in [(&self.checkpoint, ""), (&loud, "outliers-")] {
+            let seen = observed(model, &self.lists.calibration);
+            for (method, suffix) in [(Method::Rtn, ""), (Method::Smoothquant, "-smooth")] {
+                let scheme = |_: &Unit| Some(Scheme::int(8));
+                let codes = quantise(model.clone(), &self.units, Some(&seen), method, scheme);
+                let codes = codes.expect("finite weights");
+                let (model, bytes) = (codes.dequantised(), codes.bytes());
+                let seen = observed(&model, &self.lists.calibration);
+                self.loudest(bench, &format!("{prefix}model{suffix}"), &model, &seen);
+                for (name, activations, scales) in [
+                    ("block", Scheme::int(8).blocks(32), Scales::Dynamic),
+                    ("token", Scheme::int(8), Scales::Dynamic),
+                    ("static", Scheme::int(8).per_tensor(), Scales::Static),
+                ] {
+                    let arithmetic = Vectorised::default();
+                    let arithmetic = rounded(arithmetic, seen.clone(), activations, scales);
+                    let measured = self.lists.measure_on(arithmetic, &model);
+                    let name = format!("{prefix}w8a8-{name}{suffix}");
+                    self.report(bench, &name, measured, bytes);
+                }
             }
         }
-        let costs = costs(&widths, Some(int(3)));
-        let budget = costs.iter().map(|choices| choices[1].bytes).sum();
-        let chosen = allocate(&costs, budget).expect("2 bits are less than 3");
-        for ((unit, choices), &at) in self.units.iter().zip(&costs).zip(&chosen) {
-            let name = unit.name.trim_start_matches("model.layers.");
-            bench.count(
-                &format!("mixed-bits/{name}"),
-                "bits",
-                f64::from(choices[at].bits),
-            );
-        }
-        for (method, name) in [(Method::Rtn, "mixed3-rtn"), (Method::Gptq, "mixed3-gptq")] {
-            let model = self.quantised(method, |unit| {
-                let at = self.units.iter().position(|it| it == unit)?;
-                Some(widths[chosen[at]])
-            });
-            self.row(bench, name, &model.dequantised(), model.bytes());
-        }
+    }
+
+    /// The outlier ratio of the unit whose inputs have the largest.
+    fn loudest(&self, bench: &mut Bench, name: &str, model: &Checkpoint, seen: &Observation) {
+        let ratio = |unit: &Unit| {
+            let (weight, [_, cols]) = model.matrix(&unit.weights[0]).expect("a weight");
+            outlier_ratio(seen.inputs(&weight, cols).expect("every unit runs"))
+        };
+        let ratios: Vec<f32> = self.units.iter().map(ratio).collect();
+        println!("{name}: outlier ratios {ratios:?}");
+        let most = ratios.into_iter().fold(0.0, f32::max);
+        bench.count(&format!("outlier-ratio/{name}"), "x", f64::from(most));
     }
 }

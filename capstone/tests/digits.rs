@@ -1,17 +1,21 @@
 //! The digits CNN: its accuracy on digits that it was never trained on, its logits against numpy's, and pictures of every kind.
 
+#[path = "support/held_out.rs"]
+mod held_out;
+
+use fastserve::digits::narrow::{NarrowCnn, Number};
 use fastserve::digits::picture::{PictureError, SIDE, decode, normalise};
 use fastserve::digits::{CLASSES, Digits, weights};
 use fastserve::embedded::DIGITS;
-use memory_hierarchy::conv::{Algorithm, Cnn};
+use half::bf16;
+use held_out::{EACH, held_out, most_likely};
+use memory_hierarchy::conv::{Algorithm, Cnn, CnnWeights};
 use memory_hierarchy::{Isa, Pool};
+use numerics::quant::{Mapping, Scheme};
 use png::{BitDepth, ColorType};
 use serde_json::Value;
 use std::path::PathBuf;
 use std::process::{Command, Output};
-
-/// Held-out digits a class.
-const EACH: usize = 100;
 
 fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("digits")
@@ -20,27 +24,6 @@ fn folder() -> PathBuf {
 fn golden() -> Value {
     let text = std::fs::read_to_string(folder().join("golden.json")).expect("the file is there");
     serde_json::from_str(&text).expect("the file is JSON")
-}
-
-/// The held-out digits, ink at 1, and their labels.
-fn held_out() -> Vec<(Vec<f32>, usize)> {
-    let sheet = decode(&std::fs::read(folder().join("held_out.png")).unwrap()).unwrap();
-    assert_eq!((sheet.width, sheet.height), (EACH * SIDE, CLASSES * SIDE));
-    let digit = |label: usize, column: usize| {
-        let rows = (0..SIDE)
-            .flat_map(|y| &sheet.grey[(label * SIDE + y) * sheet.width + column * SIDE..][..SIDE]);
-        (rows.map(|grey| grey / 255.0).collect(), label)
-    };
-    (0..CLASSES)
-        .flat_map(|label| (0..EACH).map(move |column| digit(label, column)))
-        .collect()
-}
-
-fn most_likely(logits: &[f32]) -> usize {
-    assert!(logits.iter().all(|logit| logit.is_finite()));
-    (0..CLASSES)
-        .max_by(|a, b| logits[*a].total_cmp(&logits[*b]))
-        .unwrap()
 }
 
 #[test]
@@ -70,6 +53,134 @@ fn it_reads_digits_that_it_was_never_trained_on() {
             right.abs_diff(golden["right"].as_u64().unwrap() as usize) <= 1,
             "{right} are right"
         );
+    }
+}
+
+/// What a layer's weights, or its input, become.
+type Rounding<'a> = &'a dyn Fn(&[f64]) -> Vec<f64>;
+
+/// The network in double precision, by the definition of a convolution, each layer's weights and input as `round` leaves them.
+fn in_double_precision(weights: &CnnWeights, image: &[f32], round: [Rounding; 2]) -> Vec<f64> {
+    let [of_weights, of_values] = round;
+    let wide = |values: &[f32]| values.iter().map(|it| f64::from(*it)).collect::<Vec<_>>();
+    // Channels first, as the weights are stored.
+    let (mut values, mut side) = (of_values(&wide(image)), SIDE);
+    for layer in &weights.convolutions {
+        let (outputs, inputs) = (layer.bias.len(), values.len() / (side * side));
+        let filters = of_weights(&wide(&layer.filters));
+        let at = |o: usize, y: usize, x: usize| {
+            let mut sum = f64::from(layer.bias[o]);
+            for (c, dy, dx) in (0..inputs * 9).map(|tap| (tap / 9, tap / 3 % 3, tap % 3)) {
+                // One pixel of zeros all around.
+                if (1..=side).contains(&(y + dy)) && (1..=side).contains(&(x + dx)) {
+                    let pixel = values[(c * side + y + dy - 1) * side + x + dx - 1];
+                    sum += pixel * filters[((o * inputs + c) * 3 + dy) * 3 + dx];
+                }
+            }
+            sum.max(0.0)
+        };
+        let half = side / 2;
+        let pooled = (0..outputs * half * half).map(|i| {
+            let (o, y, x) = (i / (half * half), i / half % half * 2, i % half * 2);
+            [(0, 0), (0, 1), (1, 0), (1, 1)]
+                .map(|(dy, dx)| at(o, y + dy, x + dx))
+                .into_iter()
+                .fold(0.0, f64::max)
+        });
+        (values, side) = (of_values(&pooled.collect::<Vec<_>>()), half);
+    }
+    let linear = of_weights(&wide(&weights.linear));
+    let rows = linear.chunks_exact(values.len()).zip(&weights.linear_bias);
+    rows.map(|(row, bias)| {
+        let sum: f64 = row.iter().zip(&values).map(|(w, x)| w * x).sum();
+        sum + f64::from(*bias)
+    })
+    .collect()
+}
+
+#[test]
+fn integers_are_those_of_double_precision_on_what_was_rounded() {
+    let (weights, pool) = (weights(&DIGITS).unwrap(), Pool::new(2));
+    for bits in [8, 4, 2] {
+        let scheme = Scheme::int(bits).per_tensor();
+        let mut network = NarrowCnn::<i8>::new(&weights, scheme).unwrap();
+        // One scale a layer, the largest magnitude over the largest code.
+        let grid = |most: f64| {
+            move |values: &[f64]| {
+                let largest = values.iter().fold(0.0f64, |a, b| a.max(b.abs()));
+                let step = largest / most;
+                values.iter().map(|it| (it / step).round() * step).collect()
+            }
+        };
+        let codes = f64::from((1 << (bits - 1)) - 1);
+        for (image, _) in held_out().iter().step_by(97) {
+            let wanted = in_double_precision(&weights, image, [&grid(codes), &grid(127.0)]);
+            let got = network.logits(&pool, image);
+            let size = wanted.iter().fold(1.0f64, |a, b| a.max(b.abs()));
+            for (got, wanted) in got.iter().zip(&wanted) {
+                // A number between two codes may fall on either side: a step of one pixel.
+                assert!(
+                    (f64::from(*got) - wanted).abs() < 5e-3 * size,
+                    "{bits} bits: {got}, not {wanted}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn fewer_bits_read_fewer_digits_and_a_scale_a_channel_wins_them_back() {
+    let (digits, weights, pool) = (held_out(), weights(&DIGITS).unwrap(), Pool::new(2));
+    fn right<N: Number>(
+        network: &mut NarrowCnn<N>,
+        pool: &Pool,
+        digits: &[(Vec<f32>, usize)],
+    ) -> usize {
+        let reads = |(image, label): &&(Vec<f32>, usize)| {
+            most_likely(network.logits(pool, image)) == *label
+        };
+        digits.iter().filter(reads).count()
+    }
+    let integers = |scheme: Scheme| {
+        let mut network = NarrowCnn::<i8>::new(&weights, scheme).unwrap();
+        right(&mut network, &pool, &digits)
+    };
+    let in_16 = right(&mut NarrowCnn::<bf16>::new(&weights), &pool, &digits);
+    let [in_8, in_2] = [8, 2].map(|bits| {
+        let scheme = Scheme::int(bits).mapped(Mapping::Furthest);
+        [integers(scheme.per_tensor()), integers(scheme)]
+    });
+    println!("bf16 {in_16}, 8 bits {in_8:?}, 2 bits {in_2:?} by layer and by channel");
+    let golden = golden()["right"].as_u64().unwrap() as usize;
+    assert!(
+        in_16.abs_diff(golden) <= 3,
+        "{in_16} in bf16, {golden} in f64"
+    );
+    for right in in_8 {
+        assert!(
+            right.abs_diff(golden) <= 3,
+            "{right} in 8 bits, {golden} in f64"
+        );
+    }
+    let [by_layer, by_channel] = in_2.map(|right| golden - right);
+    assert!(by_layer > 200, "two bits lose {by_layer} digits only");
+    assert!(
+        by_channel * 2 < by_layer,
+        "{by_channel} of {by_layer} lost digits are still lost"
+    );
+}
+
+#[test]
+fn what_is_no_scheme_of_the_network_is_refused() {
+    let weights = weights(&DIGITS).unwrap();
+    for scheme in [
+        Scheme::int(8).blocks(32),
+        Scheme::int(8).asymmetric(),
+        Scheme::int(9),
+        Scheme::e4m3(),
+    ] {
+        let error = NarrowCnn::<i8>::new(&weights, scheme).err().unwrap();
+        assert!(error.to_string().contains("at most 8 bits"), "{error}");
     }
 }
 
@@ -383,6 +494,9 @@ fn the_command_reads_the_samples() {
         let out = classify(&["--model", "digits", "--input", path, "--top", "2"]);
         let text = String::from_utf8(out.stdout).unwrap();
         assert!(out.status.success() && text.lines().count() == 3, "{text}");
+        assert!(text.starts_with(&label.to_string()), "{name}: {text}");
+        let out = classify(&["--quantize", "int8", "--input", path]);
+        let text = String::from_utf8(out.stdout).unwrap();
         assert!(text.starts_with(&label.to_string()), "{name}: {text}");
         let out = classify(&[
             "--model",

@@ -5,16 +5,18 @@
 mod measured;
 
 use attention_variants::hf::Source;
+use attention_variants::models::LanguageModel;
 use attention_variants::ops::{Scalar, Vectorised};
+use fastserve::quantize::activations::{Scales, outlier_ratio, rounded};
 use fastserve::quantize::checkpoint::{Checkpoint, Tensor};
-use fastserve::quantize::evaluate::{mean_loss, score, with_model};
+use fastserve::quantize::evaluate::{divergence, mean_loss, score, with_model, with_model_on};
 use fastserve::quantize::observe::{Observation, observe};
-use fastserve::quantize::policy::{allocate, sensitivity};
-use fastserve::quantize::recipe::{Method, QuantisedModel, quantise};
+use fastserve::quantize::policy::{allocate, mixed, sensitivity};
+use fastserve::quantize::recipe::{Method, QuantisedModel, packed_bytes, quantise};
 use fastserve::quantize::text::Sequence;
 use fastserve::quantize::units::{Unit, units};
 use fastserve::quantize::{QuantizeError, packed};
-use measured::Lists;
+use measured::{Lists, observed, with_outliers};
 use numerics::quant::{Mapping, Scheme};
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
@@ -262,36 +264,136 @@ fn calibrated_methods_lose_less_than_the_nearest() {
     );
 }
 
+/// What moves when the draft becomes `model`, over text that it was calibrated with.
+fn divergence_of(model: &Checkpoint, probes: &[Sequence]) -> f64 {
+    let of = |whole: &mut dyn LanguageModel| {
+        with_model(model, |model| divergence(whole, model, probes)).unwrap()
+    };
+    with_model(&DRAFT.checkpoint, of).unwrap()
+}
+
+#[test]
+fn what_units_do_to_the_predictions_adds_up() {
+    let probes = &DRAFT.lists.calibration[188..198];
+    let variants = [DRAFT.quantised(Method::Rtn, int(4))];
+    let rise = |model: &Checkpoint| Ok(divergence_of(model, probes));
+    let costs = sensitivity(&DRAFT.checkpoint, &DRAFT.units, &variants, rise).unwrap();
+    let alone: Vec<f64> = costs.iter().map(|choices| choices[0].rise).collect();
+    let (sum, all) = (
+        alone.iter().sum::<f64>(),
+        divergence_of(&variants[0].dequantised(), probes),
+    );
+    println!("{alone:?} sum to {sum}, all together {all}");
+    assert!(alone.iter().all(|&rise| rise > 0.0), "{alone:?}");
+    assert!((0.75..1.25).contains(&(sum / all)), "{sum} against {all}");
+    assert_eq!(divergence_of(&DRAFT.checkpoint, probes), 0.0);
+    // What is noted is each unit's own: bytes and bits of its codes.
+    let bytes: usize = costs.iter().map(|choices| choices[0].bytes).sum();
+    let codes = variants[0].codes.values();
+    assert_eq!(bytes, codes.map(packed_bytes).sum::<usize>());
+}
+
 #[test]
 fn mixed_widths_beat_one_width_of_the_same_size() {
-    let probes = &DRAFT.lists.calibration[..96];
-    let widths = [2, 3, 4].map(int);
-    let loss = |model: &Checkpoint| with_model(model, |model| mean_loss(&score(model, probes)));
-    let costs = sensitivity(&DRAFT.checkpoint, &DRAFT.units, &widths, Some(int(3)), loss).unwrap();
+    // In order of size; the second is the one to beat.
+    let variants = [(2, 96), (2, 32), (3, 96), (3, 32)]
+        .map(|(bits, group)| DRAFT.quantised(Method::Gptq, int(bits).blocks(group)));
+    let probes = &DRAFT.lists.calibration[128..];
+    let rise = |model: &Checkpoint| Ok(divergence_of(model, probes));
+    let costs = sensitivity(&DRAFT.checkpoint, &DRAFT.units, &variants, rise).unwrap();
     let budget = costs.iter().map(|choices| choices[1].bytes).sum();
     let chosen = allocate(&costs, budget).unwrap();
-    let width = |unit: &Unit| {
-        let at = DRAFT.units.iter().position(|it| it == unit).unwrap();
-        Some(widths[chosen[at]])
-    };
-    let mixed = quantise(
-        DRAFT.checkpoint.clone(),
-        &DRAFT.units,
-        None,
-        Method::Rtn,
-        width,
-    )
-    .unwrap();
-    let uniform = DRAFT.quantised(Method::Rtn, int(3));
-    assert!(mixed.bytes() <= uniform.bytes());
+    let at = |unit: &Unit| DRAFT.units.iter().position(|it| it == unit).unwrap();
+    let several = mixed(&DRAFT.checkpoint, &DRAFT.units, |unit| {
+        &variants[chosen[at(unit)]]
+    });
+    let uniform = &variants[1];
+    assert!(several.bytes() <= uniform.bytes());
     let sequences: Vec<Sequence> = [&DRAFT.lists.unseen[..], &DRAFT.lists.trained[..]].concat();
-    let [mixed, uniform] =
-        [mixed, uniform].map(|model| DRAFT.loss(&model.dequantised(), &sequences));
-    println!("mixed {mixed:.4}, uniform {uniform:.4}");
+    let losses = |model: &QuantisedModel| {
+        let model = model.dequantised();
+        [&sequences, &DRAFT.lists.held_out].map(|text| DRAFT.loss(&model, text))
+    };
+    let (several, uniform) = (losses(&several), losses(uniform));
+    println!("answers and held-out text: mixed {several:.4?}, uniform {uniform:.4?}");
     assert!(
-        mixed < 0.95 * uniform,
-        "a loss of {mixed}, uniform of {uniform}"
+        several[0] < 0.9 * uniform[0] && several[1] < uniform[1],
+        "losses of {several:?}, uniform of {uniform:?}"
     );
+}
+
+/// Loss of the draft, or of the draft with outliers, in W8A8.
+fn w8a8(model: &Checkpoint, method: Method, activations: Scheme, scales: Scales) -> f64 {
+    let calibration = &DRAFT.lists.calibration[..32];
+    let seen = observed(model, calibration);
+    let scheme = |_: &Unit| Some(Scheme::int(8));
+    let model = quantise(model.clone(), &DRAFT.units, Some(&seen), method, scheme)
+        .unwrap()
+        .dequantised();
+    let seen = observed(&model, calibration);
+    let arithmetic = rounded(Vectorised::default(), seen, activations, scales);
+    let sequences = &DRAFT.lists.held_out[..1];
+    with_model_on(arithmetic, &model, |model| {
+        mean_loss(&score(model, sequences))
+    })
+    .unwrap()
+}
+
+#[test]
+fn activations_of_eight_bits_need_smoothing_where_there_are_outliers() {
+    let unharmed = DRAFT.loss(&DRAFT.checkpoint, &DRAFT.lists.held_out[..1]);
+    let loud = with_outliers(&DRAFT.checkpoint, &DRAFT.units, 64.0);
+    let same = DRAFT.loss(&loud, &DRAFT.lists.held_out[..1]);
+    assert!(
+        (same - unharmed).abs() < 1e-6,
+        "{same} and {unharmed} are of one function"
+    );
+    let ratio = |seen: &Observation| {
+        let (weight, [_, cols]) = DRAFT.checkpoint.matrix(&DRAFT.units[0].weights[0]).unwrap();
+        seen.inputs(&weight, cols).map(outlier_ratio)
+    };
+    let quiet = ratio(&DRAFT.seen).unwrap();
+    assert!(
+        quiet < 10.0,
+        "{quiet}: the draft has no outliers of its own"
+    );
+    let (token, tensor) = (Scheme::int(8), Scheme::int(8).per_tensor());
+    for (activations, scales) in [(token, Scales::Dynamic), (tensor, Scales::Static)] {
+        let rise = |model: &Checkpoint, method| w8a8(model, method, activations, scales) - unharmed;
+        let [plain, lost, smoothed] = [
+            rise(&DRAFT.checkpoint, Method::Rtn),
+            rise(&loud, Method::Rtn),
+            rise(&loud, Method::Smoothquant),
+        ];
+        println!("{scales:?}: {plain:.5}, with outliers {lost:.5}, smoothed {smoothed:.5}");
+        assert!(plain < 0.05, "{scales:?}: a rise of {plain}");
+        assert!(lost > 0.1, "{scales:?}: outliers cost {lost}");
+        assert!(
+            smoothed < 0.25 * lost,
+            "{scales:?}: {smoothed} of {lost} is left"
+        );
+    }
+}
+
+#[test]
+fn only_the_layers_that_calibration_saw_are_rounded() {
+    let sequences = &DRAFT.lists.held_out[..1];
+    let loss = |probes: &[Sequence], bits| {
+        let seen = observed(&DRAFT.checkpoint, probes);
+        let arithmetic = rounded(
+            Vectorised::default(),
+            seen,
+            Scheme::int(bits),
+            Scales::Dynamic,
+        );
+        let loss = |model: &mut dyn LanguageModel| mean_loss(&score(model, sequences));
+        with_model_on(arithmetic, &DRAFT.checkpoint, loss).unwrap()
+    };
+    let probes = &DRAFT.lists.calibration[..1];
+    let unharmed = DRAFT.loss(&DRAFT.checkpoint, sequences);
+    assert_eq!(loss(&[], 2), unharmed);
+    assert!((loss(probes, 16) - unharmed).abs() < 1e-4);
+    assert!(loss(probes, 2) > unharmed + 0.5);
 }
 
 #[test]

@@ -4,7 +4,8 @@ use super::CliError;
 use crate::digits::picture::{PictureError, decode, normalise};
 use crate::digits::{CLASSES, Digits};
 use crate::embedded;
-use attention_variants::hf::{LoadError, Source};
+use crate::quantize::QuantizeError;
+use attention_variants::hf::Source;
 use serde_json::json;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -21,9 +22,18 @@ pub(super) struct ClassifyArgs {
     /// How many of the likeliest digits to print.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=CLASSES as i64))]
     top: u8,
+    /// Compute in fewer bits.
+    #[arg(long, value_enum)]
+    quantize: Option<Quantize>,
     /// Print JSON.
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Quantize {
+    /// Weights and activations in integers of 8 bits.
+    Int8,
 }
 
 /// Why a picture was not classified.
@@ -39,7 +49,7 @@ pub(super) enum ClassifyError {
     #[error(
         "--model: {0} (it takes `digits`, or a safetensors file of the shape in capstone/digits/cnn.py)"
     )]
-    Model(#[from] LoadError),
+    Model(#[from] QuantizeError),
 }
 
 /// Reads the picture and prints what it shows.
@@ -50,7 +60,11 @@ pub(super) fn run(args: &ClassifyArgs) -> Result<(), CliError> {
         Source::File(args.model.clone())
     };
     // One small picture: to start a second thread would take longer than to read it.
-    let mut digits = Digits::load(&source, 1, 1).map_err(ClassifyError::Model)?;
+    let digits = match args.quantize {
+        None => Digits::load(&source, 1, 1).map_err(QuantizeError::from),
+        Some(Quantize::Int8) => Digits::load_int8(&source, 1),
+    };
+    let mut digits = digits.map_err(ClassifyError::Model)?;
     let file = args.input.display().to_string();
     let bytes = match std::fs::read(&args.input) {
         Ok(bytes) => bytes,

@@ -3,7 +3,7 @@
 use super::CliError;
 use crate::embedded;
 use crate::quantize::checkpoint::Checkpoint;
-use crate::quantize::observe::observe;
+use crate::quantize::observe::{Observation, observe};
 use crate::quantize::policy::{self, Choice};
 use crate::quantize::recipe::{Method, quantise};
 use crate::quantize::text::{Reader, Sequence};
@@ -72,7 +72,7 @@ pub(super) fn run(args: &QuantizeArgs) -> Result<(), CliError> {
             Some(observe(Vectorised::default(), config, weights, &sequences)?)
         }
     };
-    let chosen = args.schemes(&checkpoint, &units, &sequences)?;
+    let chosen = args.schemes(&checkpoint, &units, &sequences, observation.as_ref())?;
     let before = checkpoint.tensor_bytes();
     let scheme = |unit: &Unit| chosen.get(&unit.name).copied();
     let model = quantise(
@@ -130,6 +130,7 @@ impl QuantizeArgs {
         checkpoint: &Checkpoint,
         units: &[Unit],
         sequences: &[Sequence],
+        seen: Option<&Observation>,
     ) -> Result<HashMap<String, Scheme>, CliError> {
         let names = units.iter().map(|unit| unit.name.clone());
         if self.policy == Policy::Uniform {
@@ -140,12 +141,18 @@ impl QuantizeArgs {
             packed::scheme(4, self.group)?,
             packed::scheme(8, self.group)?,
         ];
-        let others = Some(schemes[0]);
-        let costs = policy::sensitivity(checkpoint, units, &schemes, others, |model| {
-            evaluate::with_model(model, |model| {
-                evaluate::mean_loss(&evaluate::score(model, sequences))
+        // AWQ and SmoothQuant fold scales into other units, so that no unit can be changed alone.
+        let method = match self.method {
+            Method::Gptq => Method::Gptq,
+            _ => Method::Rtn,
+        };
+        let variant = |scheme| quantise(checkpoint.clone(), units, seen, method, |_| Some(scheme));
+        let variants = [variant(schemes[0])?, variant(schemes[1])?];
+        let costs = evaluate::with_model(checkpoint, |whole| {
+            policy::sensitivity(checkpoint, units, &variants, |model| {
+                evaluate::with_model(model, |model| evaluate::divergence(whole, model, sequences))
             })
-        })?;
+        })??;
         let chosen = policy::allocate(&costs, self.budget(&costs)).ok_or_else(|| {
             CliError::Other(format!(
                 "--target-bits: {} is less than 4",
@@ -155,7 +162,7 @@ impl QuantizeArgs {
         for ((unit, at), choices) in units.iter().zip(&chosen).zip(&costs) {
             let Choice { bits, rise, .. } = choices[*at];
             tracing::info!(
-                "{}: {bits} bits, which change the loss by {rise:.5}",
+                "{}: {bits} bits, which alone move the predictions by {rise:.5} nats",
                 unit.name
             );
         }

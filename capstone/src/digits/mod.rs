@@ -2,11 +2,15 @@
 //!
 //! The invariant: a picture reaches the network as the network's training digits were made, by [`picture`], whatever it was before.
 
+pub mod narrow;
 pub mod picture;
 
+use crate::quantize::QuantizeError;
 use attention_variants::hf::{LoadError, Source};
 use memory_hierarchy::conv::{Algorithm, Cnn, CnnWeights, ConvWeights, softmax};
 use memory_hierarchy::{Isa, Pool};
+use narrow::NarrowCnn;
+use numerics::quant::Scheme;
 use picture::SIDE;
 
 /// What can be told apart.
@@ -16,9 +20,15 @@ const CHANNELS: [usize; 3] = [1, 16, 32];
 
 /// The network, ready to read digits.
 pub struct Digits {
-    cnn: Cnn,
+    network: Network,
     pool: Pool,
     isa: Isa,
+}
+
+enum Network {
+    Float(Cnn),
+    /// One image after another; the logits of all.
+    Int8(NarrowCnn<i8>, Vec<f32>),
 }
 
 impl Digits {
@@ -31,8 +41,25 @@ impl Digits {
         let pool = Pool::new(threads);
         let weights = weights(source)?;
         Ok(Self {
-            cnn: Cnn::new(&weights, Algorithm::Im2col, batch, &pool),
+            network: Network::Float(Cnn::new(&weights, Algorithm::Im2col, batch, &pool)),
             pool,
+            isa: Isa::detect(),
+        })
+    }
+
+    /// The same in integers of 8 bits, on both sides of each product.
+    ///
+    /// # Errors
+    /// As [`Digits::load`], and weights that are not finite.
+    pub fn load_int8(source: &Source, threads: usize) -> Result<Self, QuantizeError> {
+        let at = |source| QuantizeError::Quant {
+            tensor: "the digits network".to_owned(),
+            source,
+        };
+        let network = NarrowCnn::<i8>::new(&weights(source)?, Scheme::int(8)).map_err(at)?;
+        Ok(Self {
+            network: Network::Int8(network, Vec::new()),
+            pool: Pool::new(threads),
             isa: Isa::detect(),
         })
     }
@@ -42,7 +69,16 @@ impl Digits {
     /// # Panics
     /// If there are more images than the batch that was asked for.
     pub fn logits(&mut self, images: &[f32]) -> &[f32] {
-        self.cnn.forward(&self.pool, self.isa, images)
+        match &mut self.network {
+            Network::Float(cnn) => cnn.forward(&self.pool, self.isa, images),
+            Network::Int8(cnn, logits) => {
+                logits.clear();
+                for image in images.chunks(SIDE * SIDE) {
+                    logits.extend_from_slice(cnn.logits(&self.pool, image));
+                }
+                logits
+            }
+        }
     }
 
     /// The probability of each digit.

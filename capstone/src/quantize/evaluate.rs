@@ -8,7 +8,7 @@ use super::checkpoint::Checkpoint;
 use super::text::Sequence;
 use attention_variants::hf::Source;
 use attention_variants::models::{LanguageModel, load};
-use attention_variants::ops::Cpu;
+use attention_variants::ops::{Arithmetic, Host, Vectorised};
 use attention_variants::step::{StepInputs, StepLimits};
 use rayon::prelude::*;
 
@@ -31,10 +31,27 @@ pub fn with_model<T>(
     checkpoint: &Checkpoint,
     measure: impl FnOnce(&mut dyn LanguageModel) -> T,
 ) -> Result<T, QuantizeError> {
+    with_model_on(Vectorised::default(), checkpoint, measure)
+}
+
+/// The same on an arithmetic of the caller's.
+///
+/// # Errors
+/// As [`with_model`].
+pub fn with_model_on<T>(
+    arithmetic: impl Arithmetic,
+    checkpoint: &Checkpoint,
+    measure: impl FnOnce(&mut dyn LanguageModel) -> T,
+) -> Result<T, QuantizeError> {
     let folder = tempfile::tempdir().map_err(QuantizeError::io(&std::env::temp_dir()))?;
     checkpoint.write(folder.path())?;
     let source = Source::Dir(folder.path().to_owned());
-    let mut model = load(Cpu::default(), source.config()?, source.weights()?, LIMITS)?;
+    let mut model = load(
+        Host::new(arithmetic),
+        source.config()?,
+        source.weights()?,
+        LIMITS,
+    )?;
     Ok(measure(&mut model))
 }
 
@@ -54,14 +71,7 @@ pub fn score(model: &mut dyn LanguageModel, sequences: &[Sequence]) -> Vec<Score
     let vocabulary = model.config().vocab_size;
     let mut scores = Vec::with_capacity(sequences.len());
     forward(model, sequences, |model, batch| {
-        let mut first = 0;
-        // The row that predicts a token is the one before it.
-        let mut rows: Vec<(u32, u32)> = Vec::new();
-        for sequence in batch {
-            let predicted = sequence.from..sequence.tokens.len();
-            rows.extend(predicted.map(|at| ((first + at - 1) as u32, sequence.tokens[at])));
-            first += sequence.tokens.len();
-        }
+        let rows = predicted(batch);
         let mut outcomes = Vec::with_capacity(rows.len());
         for chunk in rows.chunks(LIMITS.logit_rows) {
             let indices: Vec<u32> = chunk.iter().map(|(row, _)| *row).collect();
@@ -87,15 +97,67 @@ pub fn score(model: &mut dyn LanguageModel, sequences: &[Sequence]) -> Vec<Score
     scores
 }
 
+/// How far the model's predictions are from those of `reference`: the mean of `Σ p ln (p / q)` over the predicted tokens (Kullback and
+/// Leibler, 1951), `p` being the reference's probabilities. Never below zero, and zero only where nothing has changed: a loss may fall by
+/// luck, this cannot.
+pub fn divergence(
+    reference: &mut dyn LanguageModel,
+    model: &mut dyn LanguageModel,
+    sequences: &[Sequence],
+) -> f64 {
+    let vocabulary = model.config().vocab_size;
+    let (mut sum, mut tokens) = (0.0, 0);
+    forward(model, sequences, |model, batch| {
+        step(reference, batch);
+        let rows: Vec<u32> = predicted(batch).into_iter().map(|(row, _)| row).collect();
+        tokens += rows.len();
+        for rows in rows.chunks(LIMITS.logit_rows) {
+            let wanted = reference.logits(rows).par_chunks_exact(vocabulary);
+            let got = model.logits(rows).par_chunks_exact(vocabulary);
+            sum += wanted
+                .zip(got)
+                .map(|(p, q)| relative_entropy(p, q))
+                .sum::<f64>();
+        }
+    });
+    sum / tokens.max(1) as f64
+}
+
+/// The tokens that the sequences of a batch ask for, each with the row that predicts it: the one before it.
+fn predicted(batch: &[Sequence]) -> Vec<(u32, u32)> {
+    let mut first = 0;
+    let mut rows = Vec::new();
+    for sequence in batch {
+        let predicted = sequence.from..sequence.tokens.len();
+        rows.extend(predicted.map(|at| ((first + at - 1) as u32, sequence.tokens[at])));
+        first += sequence.tokens.len();
+    }
+    rows
+}
+
+/// `Σ p ln (p / q)` of the probabilities that two rows of logits stand for.
+fn relative_entropy(wanted: &[f32], got: &[f32]) -> f64 {
+    let [of_wanted, of_got] = [wanted, got].map(log_sum);
+    let term = |(&wanted, &got): (&f32, &f32)| {
+        let log_p = f64::from(wanted) - of_wanted;
+        log_p.exp() * (log_p - (f64::from(got) - of_got))
+    };
+    wanted.iter().zip(got).map(term).sum::<f64>().max(0.0)
+}
+
+/// `ln Σ exp(logit)`.
+fn log_sum(logits: &[f32]) -> f64 {
+    let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let sum: f64 = logits.iter().map(|&it| f64::from(it - most).exp()).sum();
+    sum.ln() + f64::from(most)
+}
+
 /// `-ln softmax(logits)[token]`, and whether the token is the likeliest.
 fn surprise(logits: &[f32], token: u32) -> (f64, bool) {
-    let of_token = f64::from(logits[token as usize]);
-    let most = logits
-        .iter()
-        .fold(f32::NEG_INFINITY, |most, &it| most.max(it));
-    let sum: f64 = logits.iter().map(|&it| f64::from(it - most).exp()).sum();
+    let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let likeliest = logits.iter().position(|&it| it == most) == Some(token as usize);
-    (sum.ln() + f64::from(most) - of_token, likeliest)
+    let of_token = f64::from(logits[token as usize]);
+    (log_sum(logits) - of_token, likeliest)
 }
 
 /// Mean loss a token, whose exponential is the perplexity.
@@ -169,4 +231,23 @@ fn step<M: LanguageModel + ?Sized>(model: &mut M, batch: &[Sequence]) {
         blocks_per_sequence,
         block_copies: &[],
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{relative_entropy, surprise};
+
+    #[test]
+    fn entropy_and_surprise_are_those_of_the_probabilities() {
+        // Logits are logarithms up to a constant of each row.
+        let logits = |p: [f64; 3], shift: f64| p.map(|p| (p.ln() + shift) as f32);
+        let (p, q) = ([0.5f64, 0.3, 0.2], [0.1f64, 0.2, 0.7]);
+        let wanted: f64 = p.iter().zip(q).map(|(p, q)| p * (p / q).ln()).sum();
+        let got = relative_entropy(&logits(p, 7.0), &logits(q, -90.0));
+        assert!((got - wanted).abs() < 1e-5, "{got}, not {wanted}");
+        assert_eq!(relative_entropy(&logits(p, 1.0), &logits(p, 1.0)), 0.0);
+        let (loss, likeliest) = surprise(&logits(q, 300.0), 2);
+        assert!(likeliest && (loss + 0.7f64.ln()).abs() < 1e-4, "{loss}");
+        assert!(!surprise(&logits(q, 0.0), 1).1);
+    }
 }

@@ -5,8 +5,10 @@
 //! measures a model, and [`policy`] shares out bits by what was measured. The invariant: a tensor that no unit names is written as it
 //! was read, byte for byte, unless a scale was folded into it.
 
+pub mod activations;
 pub mod checkpoint;
 pub mod evaluate;
+mod intercept;
 pub mod observe;
 pub mod packed;
 pub mod policy;

@@ -1,55 +1,60 @@
 //! Which unit gets how many bits.
 //!
-//! The width of one unit at a time is changed, and the rise of the loss is noted: its sensitivity. Then all units begin with the
-//! fewest bits, and the unit whose wider codes take away the most loss a byte gets them, until the bytes are spent. That takes rises
-//! to add up. From an unharmed model they do not, since two harmed layers harm more than both alone; so a policy measures around the
-//! uniform width that it is to beat, where the other units are as coarse as they will be.
+//! One unit at a time takes the codes that it has in a uniformly quantised model, and what that does to the model's predictions is noted:
+//! its sensitivity. Then all units begin with the fewest bits, and the unit whose wider codes mend the most a byte gets them, until the
+//! bytes are spent. That takes what is noted to add up. A loss does not: it moves by chance, up or down, by more than a unit's share.
+//! The divergence from the unharmed model does, since it is quadratic in the error: it has no first-order term to be lucky with, and
+//! rounding errors of different units are hardly correlated.
 
 use super::QuantizeError;
 use super::checkpoint::Checkpoint;
-use super::recipe::{Method, packed_bytes, quantise};
+use super::recipe::{QuantisedModel, packed_bytes};
 use super::units::Unit;
-use numerics::quant::Scheme;
 
-/// What each unit costs in each scheme, rounded to the nearest, while all others have the scheme `others`, or stay as they are. `loss`
-/// measures a model.
+/// What each unit costs with its codes of each of `variants`, quantised models whose scales were not folded into other tensors. `rise`
+/// measures a model in which nothing else has changed.
 ///
 /// # Errors
-/// As [`quantise`] and `loss`.
+/// As `rise`.
 pub fn sensitivity(
     checkpoint: &Checkpoint,
     units: &[Unit],
-    schemes: &[Scheme],
-    others: Option<Scheme>,
-    mut loss: impl FnMut(&Checkpoint) -> Result<f64, QuantizeError>,
+    variants: &[QuantisedModel],
+    mut rise: impl FnMut(&Checkpoint) -> Result<f64, QuantizeError>,
 ) -> Result<Vec<Vec<Choice>>, QuantizeError> {
-    let rounded = |scheme: &dyn Fn(&Unit) -> Option<Scheme>| {
-        let chosen: Vec<Option<Scheme>> = units.iter().map(scheme).collect();
-        let scheme = |unit: &Unit| chosen[units.iter().position(|it| it == unit)?];
-        quantise(checkpoint.clone(), units, None, Method::Rtn, scheme)
+    let mut cost = |unit: &Unit, variant: &QuantisedModel| {
+        let model = mixed(checkpoint, std::slice::from_ref(unit), |_| variant);
+        let codes = || model.codes.values();
+        Ok(Choice {
+            bits: codes().map(|it| it.scheme.bits()).max().unwrap_or(0),
+            bytes: codes().map(packed_bytes).sum(),
+            rise: rise(&model.dequantised())?,
+        })
     };
-    let unharmed = loss(&rounded(&|_| others)?.dequantised())?;
-    let mut costs = Vec::with_capacity(units.len());
-    for unit in units {
-        let mut choices = Vec::with_capacity(schemes.len());
-        for &scheme in schemes {
-            let model = rounded(&|it| if it == unit { Some(scheme) } else { others })?;
-            choices.push(Choice {
-                bits: scheme.bits(),
-                bytes: unit
-                    .weights
-                    .iter()
-                    .map(|name| packed_bytes(&model.codes[name]))
-                    .sum(),
-                rise: match others {
-                    Some(same) if same == scheme => 0.0,
-                    _ => loss(&model.dequantised())? - unharmed,
-                },
-            });
-        }
-        costs.push(choices);
+    units
+        .iter()
+        .map(|unit| variants.iter().map(|variant| cost(unit, variant)).collect())
+        .collect()
+}
+
+/// The model whose units have the codes that they have in `variant`.
+///
+/// # Panics
+/// If a unit has none there.
+pub fn mixed<'a>(
+    checkpoint: &Checkpoint,
+    units: &[Unit],
+    variant: impl Fn(&Unit) -> &'a QuantisedModel,
+) -> QuantisedModel {
+    let codes = units.iter().flat_map(|unit| {
+        let codes = &variant(unit).codes;
+        let of = |name: &String| (name.clone(), codes[name].clone());
+        unit.weights.iter().map(of)
+    });
+    QuantisedModel {
+        codes: codes.collect(),
+        checkpoint: checkpoint.clone(),
     }
-    Ok(costs)
 }
 
 /// What one unit costs at one width.
@@ -59,13 +64,13 @@ pub struct Choice {
     pub bits: u32,
     /// Bytes of the unit.
     pub bytes: usize,
-    /// Rise of the mean loss when this unit alone has these bits.
+    /// What it does to the model that this unit alone has these bits.
     pub rise: f64,
 }
 
 /// The index of the choice for each unit, together of at most `budget` bytes. Choices of a unit must be in order of their bytes.
 ///
-/// Of wider choices the one that takes away the most loss a byte is taken, not always the next: what 3 bits do not mend, 4 may. `None` if
+/// Of wider choices the one that mends the most a byte is taken, not always the next: what 3 bits do not mend, 4 may. `None` if
 /// the narrowest choices are too large.
 pub fn allocate(units: &[Vec<Choice>], budget: usize) -> Option<Vec<usize>> {
     let mut chosen = vec![0; units.len()];

@@ -2,9 +2,12 @@
 #![allow(dead_code, reason = "each target uses its own part")]
 
 use attention_variants::hf::Source;
-use fastserve::quantize::checkpoint::Checkpoint;
-use fastserve::quantize::evaluate::{exact_rate, mean_loss, score, with_model};
+use attention_variants::ops::{Arithmetic, Vectorised};
+use fastserve::quantize::checkpoint::{Checkpoint, Tensor};
+use fastserve::quantize::evaluate::{exact_rate, mean_loss, score, with_model_on};
+use fastserve::quantize::observe::{Observation, observe};
 use fastserve::quantize::text::{Reader, Sequence};
+use fastserve::quantize::units::Unit;
 use serde_json::Value;
 use std::path::PathBuf;
 
@@ -69,7 +72,12 @@ impl Lists {
 
     /// A model in numbers.
     pub fn measure(&self, checkpoint: &Checkpoint) -> Measured {
-        let measured = with_model(checkpoint, |model| Measured {
+        self.measure_on(Vectorised::default(), checkpoint)
+    }
+
+    /// The same on other arithmetic.
+    pub fn measure_on(&self, arithmetic: impl Arithmetic, checkpoint: &Checkpoint) -> Measured {
+        let measured = with_model_on(arithmetic, checkpoint, |model| Measured {
             exact: {
                 let mut scores = score(model, &self.trained);
                 scores.extend(score(model, &self.unseen));
@@ -79,4 +87,41 @@ impl Lists {
         });
         measured.expect("the checkpoint loads")
     }
+}
+
+/// What flows into the layers of a model that is in memory.
+pub fn observed(checkpoint: &Checkpoint, sequences: &[Sequence]) -> Observation {
+    let folder = tempfile::tempdir().unwrap();
+    checkpoint.write(folder.path()).unwrap();
+    let source = Source::Dir(folder.path().to_owned());
+    let (config, weights) = (source.config().unwrap(), source.weights().unwrap());
+    observe(Vectorised::default(), config, weights, sequences).unwrap()
+}
+
+/// The same function with outliers, as large models have them: every 48th channel that a norm makes is `factor` times as loud, and what
+/// reads it has weights as much smaller. A power of two changes no bit of any product.
+pub fn with_outliers(checkpoint: &Checkpoint, units: &[Unit], factor: f32) -> Checkpoint {
+    let mut loud = checkpoint.clone();
+    let mut scale = |name: &String, width: usize, by: f32| {
+        let tensor = &loud.tensors[name];
+        let mut values = tensor.to_f32().expect("floats");
+        for value in values
+            .chunks_mut(width)
+            .flat_map(|row| row.iter_mut().step_by(48))
+        {
+            *value *= by;
+        }
+        let scaled = Tensor::floats(tensor.dtype, &tensor.shape, &values);
+        loud.tensors.insert(name.clone(), scaled);
+    };
+    for unit in units {
+        let Some(feeder) = &unit.feeder else { continue };
+        if let [width] = checkpoint.tensors[feeder].shape[..] {
+            scale(feeder, width, factor);
+            for weight in &unit.weights {
+                scale(weight, width, 1.0 / factor);
+            }
+        }
+    }
+    loud
 }
