@@ -53,6 +53,33 @@ pub fn record(
     }
 }
 
+/// Runs the built programs of tests that `GPU_TESTS` names, the ignored tests too, and returns the names of those that passed, for
+/// [`Record::tests_passed`]. The form is `stage-05::gpu_gemm=path …`, a name being what a test's own name is appended to. Words of
+/// `GPU_TESTS_SKIP` are left out.
+pub fn tests() -> Vec<String> {
+    let words = |name: &str| std::env::var(name).unwrap_or_default();
+    let skip = words("GPU_TESTS_SKIP");
+    let mut passed = Vec::new();
+    for word in words("GPU_TESTS").split_whitespace() {
+        let (name, program) = word.split_once('=').expect("GPU_TESTS is NAME=PATH …");
+        let mut command = Command::new(program);
+        command.args(["--ignored", "--test-threads=4"]);
+        skip.split_whitespace().for_each(|word| {
+            command.args(["--skip", word]);
+        });
+        let output = command.output();
+        let said = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+        let said = said.unwrap_or_else(|error| panic!("{program}: {error}"));
+        let result = said.lines().rfind(|line| line.starts_with("test result"));
+        println!("{name}: {}", result.unwrap_or("the tests did not end"));
+        let ok = said
+            .lines()
+            .filter_map(|line| line.strip_prefix("test ")?.strip_suffix(" ... ok"));
+        passed.extend(ok.map(|test| format!("{name}::{test}")));
+    }
+    passed
+}
+
 /// The checkout's root: `WAVEBOOST_ROOT` if it is set, since the program may run on another machine than it was built on.
 pub fn root() -> PathBuf {
     std::env::var_os("WAVEBOOST_ROOT").map_or_else(crate::checkout, PathBuf::from)

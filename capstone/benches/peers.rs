@@ -1,21 +1,23 @@
-//! The engine on the CPU beside llama.cpp, on the same files, threads and work, in turns.
+//! The engine on the CPU beside llama.cpp, candle and PyTorch, on the same files, threads and work, in turns.
 //!
 //! ```text
-//! LLAMA_CPP=folder-of-llama-batched-bench MODELS=folder RECORD=1 cargo bench -p capstone --bench peers
+//! bash capstone/benches/peers/table.sh    # builds the peers, writes the models, and runs this
 //! ```
 //!
-//! `MODELS` holds `{llama-3.2-1b,qwen2.5-0.5b}-{q8_0,q4_0}.gguf`, written by `peers/make_model.py`. Prompts of 512 tokens, answers of
-//! 128, one and eight sequences. llama.cpp is its own `llama-batched-bench`, built with native flags; each side runs `RUNS` times, one
-//! after the other, and the record keeps the ratio of each pair.
+//! `MODELS` holds `{llama-3.2-1b,qwen2.5-0.5b}-{q8_0,q4_0}.gguf` and folders `…-bf16`; what is not there is passed over. Prompts of 512
+//! tokens, answers of 128, one and eight sequences. Peers are programs, named by `LLAMA_CPP` (the folder of its own
+//! `llama-batched-bench`, built with native flags), `CANDLE` (peers/candle) and `PYTORCH` (a Python with torch and transformers); each
+//! side runs `RUNS` times, one after the other, and the record keeps the ratio of each pair. An argument restricts the cases to those
+//! whose name has it.
 
 mod peers {
-    pub mod llama_cpp;
     pub mod ours;
+    pub mod programs;
 }
 
 use benches::{Bench, checkout};
-use peers::llama_cpp::LlamaCpp;
 use peers::ours::{Ours, Speed};
+use peers::programs::Peer;
 use std::path::PathBuf;
 
 const PROMPT: usize = 512;
@@ -23,8 +25,7 @@ const GENERATE: usize = 128;
 const SEQUENCES: [usize; 2] = [1, 8];
 
 fn main() {
-    let folder = |name| std::env::var_os(name).map(PathBuf::from);
-    let Some(models) = folder("MODELS") else {
+    let Some(models) = std::env::var_os("MODELS").map(PathBuf::from) else {
         println!(
             "nothing is measured: MODELS names no folder (see {})",
             file!()
@@ -36,11 +37,12 @@ fn main() {
         |_| memory_hierarchy::Pool::global().threads(),
         |threads| threads.parse().expect("THREADS is a number"),
     );
-    let peer = folder("LLAMA_CPP").map(|bin| LlamaCpp::new(&bin, threads));
+    let only = std::env::args().nth(1).filter(|it| !it.starts_with("--"));
+    let all = Peer::from_environment(threads);
     let mut bench = Bench::new(
         "capstone --bench peers",
         "capstone-cpu",
-        "fastserve's CPU backend beside llama.cpp, prompts of 512 tokens, answers of 128",
+        "fastserve's CPU backend beside its peers, prompts of 512 tokens, answers of 128",
         &[
             "stages/01-memory-hierarchy/src",
             "stages/02-numerics/src",
@@ -51,37 +53,38 @@ fn main() {
     );
     assert!(checkout().is_dir());
     for model in ["llama-3.2-1b", "qwen2.5-0.5b"] {
-        for format in ["q8_0", "q4_0"] {
+        for format in ["q8_0", "q4_0", "bf16"] {
             let name = format!("{model}-{format}");
-            let path = models.join(format!("{name}.gguf"));
-            if std::env::args()
-                .nth(1)
-                .is_some_and(|only| !only.starts_with("--") && !name.contains(&only))
-            {
+            let ending = if format == "bf16" { "" } else { ".gguf" };
+            let path = models.join(format!("{name}{ending}"));
+            if !path.exists() || only.as_ref().is_some_and(|only| !name.contains(only)) {
                 continue;
             }
+            let peers: Vec<&Peer> = all.iter().filter(|peer| peer.reads(format)).collect();
             for sequences in SEQUENCES {
                 let mut ours = Ours::load(&path, threads, sequences, PROMPT + GENERATE);
                 // Once over everything: pages, threads, scratch.
                 ours.run(1, 32, 4);
-                let mut pairs = Vec::new();
+                let mut rounds = Vec::new();
                 for _ in 0..runs {
                     let mine = ours.run(sequences, PROMPT, GENERATE);
-                    let theirs = peer
-                        .as_ref()
-                        .map(|peer| peer.run(&path, sequences, PROMPT, GENERATE));
-                    println!("{name} x{sequences}: ours {mine:.1?}, llama.cpp {theirs:.1?}");
-                    pairs.push((mine, theirs));
+                    println!("{name} x{sequences}: ours {mine:.1?}");
+                    let theirs = peers.iter().map(|peer| {
+                        let speed = peer.run(&path, sequences, PROMPT, GENERATE);
+                        println!("{name} x{sequences}: {} {speed:.1?}", peer.name);
+                        speed
+                    });
+                    rounds.push((mine, theirs.collect::<Vec<_>>()));
                 }
-                keep(&mut bench, &format!("{name}/{sequences}"), &pairs);
+                keep(&mut bench, &format!("{name}/{sequences}"), &peers, &rounds);
             }
         }
     }
     bench.finish();
 }
 
-/// The series of one case: both sides' speeds, and their ratio run by run.
-fn keep(bench: &mut Bench, case: &str, pairs: &[(Speed, Option<Speed>)]) {
+/// The series of one case: each side's speeds, and our ratio to each peer, run by run.
+fn keep(bench: &mut Bench, case: &str, peers: &[&Peer], rounds: &[(Speed, Vec<Speed>)]) {
     for (phase, of) in [
         (
             "prompt",
@@ -89,20 +92,19 @@ fn keep(bench: &mut Bench, case: &str, pairs: &[(Speed, Option<Speed>)]) {
         ),
         ("generation", |speed: &Speed| speed.generation),
     ] {
-        let ours: Vec<f64> = pairs.iter().map(|(ours, _)| of(ours)).collect();
-        let theirs: Vec<f64> = pairs
-            .iter()
-            .filter_map(|(_, theirs)| theirs.as_ref().map(of))
-            .collect();
-        let ratios: Vec<f64> = ours
-            .iter()
-            .zip(&theirs)
-            .map(|(ours, theirs)| ours / theirs)
-            .collect();
-        bench.push(&format!("{phase}-{case}"), "tokens/s", ours);
-        if !theirs.is_empty() {
-            bench.push(&format!("llama.cpp-{phase}-{case}"), "tokens/s", theirs);
-            bench.push(&format!("{phase}-ratio-{case}"), "x", ratios);
+        let ours: Vec<f64> = rounds.iter().map(|(ours, _)| of(ours)).collect();
+        for (at, peer) in peers.iter().enumerate() {
+            let theirs: Vec<f64> = rounds.iter().map(|(_, all)| of(&all[at])).collect();
+            let pairs = ours.iter().zip(&theirs);
+            let ratios = pairs.map(|(ours, theirs)| ours / theirs).collect();
+            // llama.cpp is who everybody compares with.
+            let ratio = match peer.name {
+                "llama.cpp" => format!("{phase}-ratio-{case}"),
+                name => format!("{phase}-over-{name}-{case}"),
+            };
+            bench.push(&format!("{}-{phase}-{case}", peer.name), "tokens/s", theirs);
+            bench.push(&ratio, "x", ratios);
         }
+        bench.push(&format!("{phase}-{case}"), "tokens/s", ours);
     }
 }

@@ -48,6 +48,8 @@ pub struct Loaded {
     pub name: String,
     /// The model on its device.
     pub model: Box<dyn LanguageModel>,
+    /// The threads that it computes on: whoever calls it should be their first ([`Pool::pin_caller`]).
+    pub pool: Arc<Pool>,
     /// Its tokenizer.
     pub tokenizer: Tokenizer,
     /// Its chat template, where it has one.
@@ -101,29 +103,29 @@ impl ModelArgs {
         let chat_template = source.chat_template()?;
         let weights: Weights = source.weights()?;
         let report = progress(weights.total_bytes());
-        let device = self.device()?.with_kv(self.kv_cache_dtype);
+        let pool = self.pool()?;
+        let operations = Vectorised::new(self.instruction_set()?, pool.clone());
+        let device = Cpu::new(operations).with_kv(self.kv_cache_dtype);
         let model = load(device, config, weights.on_progress(report), limits)?;
         Ok(Loaded {
             name,
             model: Box::new(model),
+            pool,
             tokenizer,
             chat_template,
         })
     }
 
-    /// The CPU, with as many threads as were asked for.
-    fn device(&self) -> Result<Cpu, ModelError> {
-        let pool = match self.threads {
-            None => Pool::global().clone(),
-            Some(0) => {
-                return Err(ModelError::Option {
-                    option: "--threads",
-                    message: "0 threads compute nothing; leave it out for one a core".to_owned(),
-                });
-            }
-            Some(threads) => Arc::new(Pool::new(threads)),
-        };
-        Ok(Cpu::new(Vectorised::new(self.instruction_set()?, pool)))
+    /// As many threads as were asked for.
+    fn pool(&self) -> Result<Arc<Pool>, ModelError> {
+        match self.threads {
+            None => Ok(Pool::global().clone()),
+            Some(0) => Err(ModelError::Option {
+                option: "--threads",
+                message: "0 threads compute nothing; leave it out for one a core".to_owned(),
+            }),
+            Some(threads) => Ok(Arc::new(Pool::new(threads))),
+        }
     }
 
     fn instruction_set(&self) -> Result<Isa, ModelError> {

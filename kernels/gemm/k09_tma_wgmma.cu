@@ -42,8 +42,8 @@ KERNEL void __launch_bounds__(128) gemm_tma_wgmma(MAP a, MAP b, unsigned short* 
     for (int k = 0; k < ksteps; ++k) {
         if (threadIdx.x == 0) {
             barrier_expect(&full, (BM + BN) * 128);
-            tma_load(a_tile, a, &full, k * 64, row0, evict_last());
-            tma_load(b_tile, b, &full, k * 64, col0, evict_last());
+            tma_load(a_tile, a, &full, k * 64, row0);
+            tma_load(b_tile, b, &full, k * 64, col0);
         }
         barrier_wait(&full, k % 2);
         wgmma_fence();

@@ -34,8 +34,8 @@ KERNEL void __launch_bounds__(256) gemm_ring(MAP a, MAP b, unsigned short* c, in
     auto load = [&](int k) {
         const int slot = k % STAGES;
         barrier_expect(full + slot, A_BYTES + B_BYTES);
-        tma_load(a_tiles + slot * A_BYTES, a, full + slot, k * 64, row0, evict_last());
-        tma_load(b_tiles + slot * B_BYTES, b, full + slot, k * 64, col0, evict_last());
+        tma_load(a_tiles + slot * A_BYTES, a, full + slot, k * 64, row0);
+        tma_load(b_tiles + slot * B_BYTES, b, full + slot, k * 64, col0);
     };
     if (threadIdx.x == 0) {
         for (int s = 0; s < STAGES; ++s) barrier_init(full + s, 1);

@@ -45,8 +45,8 @@ KERNEL void __launch_bounds__(CONSUMERS * 128 + 32) gemm_producer(MAP a, MAP b, 
             for (int k = 0; k < ksteps; ++k, ring.next()) {
                 barrier_wait(empty + ring.stage, ring.phase ^ 1);
                 barrier_expect(full + ring.stage, A_BYTES + B_BYTES);
-                tma_load(a_tiles + ring.stage * A_BYTES, a, full + ring.stage, k * 64, row0, evict_last());
-                tma_load(b_tiles + ring.stage * B_BYTES, b, full + ring.stage, k * 64, col0, evict_last());
+                tma_load(a_tiles + ring.stage * A_BYTES, a, full + ring.stage, k * 64, row0);
+                tma_load(b_tiles + ring.stage * B_BYTES, b, full + ring.stage, k * 64, col0);
             }
         }
     } else {  // a consumer warpgroup

@@ -51,9 +51,9 @@ KERNEL void __launch_bounds__(CONSUMERS * 128 + 128) gemm_cluster(MAP a, MAP b, 
                 for (int k = 0; k < ksteps; ++k, ring.next()) {
                     barrier_wait(empty + ring.stage, ring.phase ^ 1);
                     barrier_expect(full + ring.stage, A_BYTES + B_BYTES);
-                    tma_load(a_tiles + ring.stage * A_BYTES, a, full + ring.stage, k * 64, (tm * CL + rank) * BM, evict_last());
+                    tma_load(a_tiles + ring.stage * A_BYTES, a, full + ring.stage, k * 64, (tm * CL + rank) * BM);
                     tma_load_multicast(b_tiles + ring.stage * B_BYTES + rank * (B_BYTES / CL), b, full + ring.stage, k * 64,
-                                       tn * BN + rank * (BN / CL), evict_last(), (1 << CL) - 1);
+                                       tn * BN + rank * (BN / CL), (1 << CL) - 1);
                 }
             }
         }

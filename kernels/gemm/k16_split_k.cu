@@ -9,20 +9,20 @@
 // `sums` holds M x N (rounded up to tiles) x SPLIT values, `counts` BM / 64 zeros for each tile of a block.
 //@ entry: gemm_split_k
 //@ arch: sm_90a
-//@ param: BM=128 BN=256 STAGES=4 GROUP=8 CL=2 CQ=64 SWAP=0 TYPE=0
+//@ param: BM=128 BN=256 STAGES=4 GROUP=8 CL=2
 //@ threads: 384
 //@ cluster: CL
-//@ smem: 1024 + STAGES*(BM+BN)*128 + BM*4*CQ
+//@ smem: 1024 + STAGES*(BM+BN)*128 + BM*256
 //@ grid: min(SMS/CL,cdiv(M,BM*CL)*cdiv(N,BN)*SPLIT)*CL
 //@ map a: bf16 [M, K] box [BM, 64]
 //@ map b: bf16 [N, K] box [BN/CL, 64]
-//@ map c: bf16 [M, N] box [64, CQ]
+//@ map c: bf16 [M, N] box [64, 64]
 //@ args: a b c sums counts M N K SPLIT
 //@ expect: sm_90a HGMMA.64x>=4 UTMALDG.2D>=2 UTMALDG.2D.MULTICAST>=1 STSM>=16 UTMASTG>=4 ATOM>=1
 
 #include "wgmma.h"
 #include "stream_k.h"
-#include "epilogue.h"
+#include "epilogue_tma.h"
 
 #define CONSUMERS (BM / 64)  // warpgroups that multiply, 64 rows each
 #define A_BYTES (BM * 128)
@@ -52,7 +52,7 @@ KERNEL void __launch_bounds__(CONSUMERS * 128 + 128) gemm_split_k(MAP a, MAP b, 
     extern __shared__ unsigned char raw[];
     unsigned char* a_tiles = raw + (1024 - shared_address(raw) % 1024) % 1024;
     unsigned char* b_tiles = a_tiles + STAGES * A_BYTES;
-    unsigned char* staging = b_tiles + STAGES * B_BYTES;  // two pieces of 64 x CQ for each consumer
+    unsigned char* staging = b_tiles + STAGES * B_BYTES;  // two pieces of 64 x 64 for each consumer
     __shared__ u64 full[STAGES], empty[STAGES];
     const int tiles_m = (M + BM * CL - 1) / (BM * CL), tiles_n = (N + BN - 1) / BN, tiles = tiles_m * tiles_n;
     const int ksteps = (K + 63) / 64, group = threadIdx.x / 128, rank = cluster_rank();
@@ -76,9 +76,9 @@ KERNEL void __launch_bounds__(CONSUMERS * 128 + 128) gemm_split_k(MAP a, MAP b, 
                 for (int k = begin; k < end; ++k, ring.next()) {
                     barrier_wait(empty + ring.stage, ring.phase ^ 1);
                     barrier_expect(full + ring.stage, A_BYTES + B_BYTES);
-                    tma_load(a_tiles + ring.stage * A_BYTES, a, full + ring.stage, k * 64, (tm * CL + rank) * BM, evict_last());
+                    tma_load(a_tiles + ring.stage * A_BYTES, a, full + ring.stage, k * 64, (tm * CL + rank) * BM);
                     tma_load_multicast(b_tiles + ring.stage * B_BYTES + rank * (B_BYTES / CL), b, full + ring.stage, k * 64,
-                                       tn * BN + rank * (BN / CL), evict_last(), (1 << CL) - 1);
+                                       tn * BN + rank * (BN / CL), (1 << CL) - 1);
                 }
             }
         }
@@ -108,8 +108,7 @@ KERNEL void __launch_bounds__(CONSUMERS * 128 + 128) gemm_split_k(MAP a, MAP b, 
                                              thread, 1 + group))
                 continue;
             tile_place(tile, tiles_m, tiles_n, GROUP, tm, tn);
-            store_tile<BN>(sum, c, staging + group * 256 * CQ, (tm * CL + rank) * BM + group * 64, tn * BN, M, N, 1.0f, nullptr, nullptr, thread,
-                           1 + group, turn);
+            store_tile_tma<BN>(sum, c, staging + group * 2 * 64 * 128, (tm * CL + rank) * BM + group * 64, tn * BN, thread, 1 + group, turn);
         }
         if (thread == 0) tma_store_wait<0>();
     }

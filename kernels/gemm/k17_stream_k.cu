@@ -6,34 +6,37 @@
 // before it has ended, and with OCC=2, two blocks a multiprocessor, the next kernel fills its ring while this one still computes.
 // With TURNS=1 the two consumer warpgroups take tiles in turn instead of halves of one: one multiplies while the other stores. A turn
 // begins when the other's has ended: else a warpgroup far behind could take a stage's fill for the one a lap later (ring_protocol.rs).
+// With KPARTS > 1 the blocks of a larger cluster divide k among them and add up through each other's shared memory (cluster_sum.h): for few
+// tiles, faster than ranges that meet in L2. BQ=320 takes two instructions a step and asks L2 for a tenth less than 256.
+// Descriptors are computed in uniform registers: the loop has a quarter fewer instructions, and each costs energy that the clock pays for.
 // What follows a layer (EPILOGUE: bias, GELU, residual, SiLU, quantisation) happens on the sums in registers; epilogue.h has it.
 // Should gain: at 16 to 256 tokens, the idle part of the last wave (up to half), and the memory system's idle time between launches.
 //@ entry: gemm_stream_k
 //@ arch: sm_90a
-//@ param: BP=128 BQ=256 KS=1 STAGES=4 CL=2 SWAP=0 CQ=64 CROWS=64 CCOLS=64 GROUP=8 OCC=1 TURNS=0 TYPE=0 EB=2 EPILOGUE=0
-//@ variant: tokens8 BQ=8 CQ=8 CROWS=8 STAGES=6 CL=1 SWAP=1 OCC=2
-//@ variant: odd BQ=224 CQ=32 CCOLS=32
-//@ variant: turns BP=64 CQ=32 CCOLS=32 STAGES=5 TURNS=1
+//@ param: BP=128 BQ=256 KS=1 STAGES=4 CL=2 SWAP=0 CQ=64 OCC=1 TURNS=0 KPARTS=1 TYPE=0 EB=2 EPILOGUE=0
+//@ variant: tokens8 BQ=8 CQ=8 STAGES=6 CL=1 SWAP=1 OCC=2
+//@ variant: odd BQ=224 CQ=32
+//@ variant: turns BP=64 STAGES=5 TURNS=1
+//@ variant: wide BQ=320 STAGES=3 CQ=32
+//@ variant: split BQ=128 STAGES=6 CL=1 KPARTS=2
 //@ variant: fp8 TYPE=2 EB=1
 //@ variant: int8 TYPE=3 EB=1
 //@ variant: gelu EPILOGUE=2
 //@ variant: residual EPILOGUE=3
-//@ variant: silu8 BQ=8 CQ=8 CROWS=8 CCOLS=32 STAGES=6 CL=1 SWAP=1 OCC=2 EPILOGUE=4
-//@ variant: to_fp8 CCOLS=32 EPILOGUE=5
+//@ variant: silu8 BQ=8 CQ=8 STAGES=6 CL=1 SWAP=1 OCC=2 EPILOGUE=4
+//@ variant: to_fp8 EPILOGUE=5
 //@ threads: (BP/64+TURNS)*128 + 224-96*OCC
-//@ cluster: CL
-//@ smem: 1280 + STAGES*(BP+BQ)*KS*128 + (BP/64+TURNS)*256*CQ
-//@ grid: WORKERS*CL
+//@ cluster: CL*KPARTS
+//@ smem: 1280 + STAGES*(BP+BQ)*KS*128 + (BP/64+TURNS)*128*CQ
+//@ grid: WORKERS*CL*KPARTS
 //@ map p: u8 [P, K*EB] box [BP, 128]
 //@ map q: u8 [Q, K*EB] box [BQ/CL, 128]
-//@ map c: bf16 [ROWS, COLS] box [CROWS, CCOLS]
-//@ map residual: bf16 [ROWS, COLS] box [CROWS, CCOLS]
-//@ args: p q c sums flags P Q K WHOLE alpha scale_p scale_q bias residual out_scale
+//@ args: p q c sums flags P Q K PANEL WHOLE alpha scale_p scale_q bias residual out_scale
 //@ pdl: yes
-//@ expect: sm_90a UTMALDG>=2 UTMASTG>=1 GMMA.64x>=4
+//@ expect: sm_90a UTMALDG>=2 STG.E.128>=1 GMMA.64x>=4
 
 #include "wgmma.h"
-#include "stream_k.h"
+#include "cluster_sum.h"
 #include "epilogue.h"
 
 #define CONSUMERS (BP / 64 + TURNS)  // warpgroups that multiply, 64 rows each
@@ -41,59 +44,60 @@
 #define Q_BYTES (BQ * KS * 128)
 #define THREADS (CONSUMERS * 128 + 224 - 96 * OCC)  // and the producer: a warpgroup, or a warp where two blocks must fit
 
-KERNEL void __launch_bounds__(THREADS, OCC) gemm_stream_k(MAP p, MAP q, MAP c, Accumulator* sums, int* flags, int P, int Q, int K, int whole,
+KERNEL void __launch_bounds__(THREADS, OCC) gemm_stream_k(MAP p, MAP q, void* c, Accumulator* sums, int* flags, int P, int Q, int K, int panel, int whole,
                                                           float alpha, const float* scale_p, const float* scale_q,
-                                                          const unsigned short* bias, MAP residual, const float* out_scale) {
+                                                          const unsigned short* bias, const unsigned short* residual, const float* out_scale) {
     extern __shared__ unsigned char raw[];
     unsigned char* p_tiles = raw + (1024 - shared_address(raw) % 1024) % 1024;
     unsigned char* q_tiles = p_tiles + STAGES * P_BYTES;
     unsigned char* staging = q_tiles + STAGES * Q_BYTES;
-    u64* full = reinterpret_cast<u64*>(staging + CONSUMERS * 256 * CQ);
+    u64* full = reinterpret_cast<u64*>(staging + CONSUMERS * 128 * CQ);
     u64 *empty = full + STAGES, *turns = empty + STAGES;
-    const int group = threadIdx.x / 128, rank = CL > 1 ? cluster_rank() : 0;
+    const int group = threadIdx.x / 128, at = CL * KPARTS > 1 ? cluster_rank() : 0, rank = at % CL, part_of_k = at / CL;
 
     if (threadIdx.x == 0) {
         for (int s = 0; s < STAGES; ++s) barrier_init(full + s, 1), barrier_init(empty + s, TURNS ? CL : CONSUMERS * CL);
-        for (int b = 0; b < (EPILOGUE == 3 ? 2 + CONSUMERS * 2 : TURNS * 2); ++b) barrier_init(turns + b, 1);
+        for (int b = 0; b < TURNS * 2; ++b) barrier_init(turns + b, 1);
         barrier_init_done();
-        tma_prefetch(p), tma_prefetch(q), tma_prefetch(c);
+        tma_prefetch(p), tma_prefetch(q);
     }
-    CL > 1 ? cluster_sync() : __syncthreads();
+    CL * KPARTS > 1 ? cluster_sync() : __syncthreads();
     allow_next();
 
     const int tiles_p = (P + BP * CL - 1) / (BP * CL), tiles_q = (Q + BQ - 1) / BQ;
-    const int ksteps = (K * EB + KS * 128 - 1) / (KS * 128), workers = gridDim.x / CL;
+    const int ksteps = (K * EB + KS * 128 - 1) / (KS * 128), workers = gridDim.x / (CL * KPARTS);
     constexpr bool MOVE = CONSUMERS == 2 && OCC == 1;  // the consumers need registers that a producer of a whole warpgroup has
     int tp, tq;                                        // where the present tile lies
     Ring<STAGES> ring;
 
     if (group == CONSUMERS) {  // the producer: one thread fills the ring
-        if (MOVE) registers_give<56>();
+        if (MOVE) registers_give<40>();
         if (threadIdx.x == CONSUMERS * 128) {
-            Schedule schedule(tiles_p * tiles_q, whole, ksteps, blockIdx.x / CL, workers);
-            const u64 tokens = evict_last(), once = evict_first();
+            Schedule schedule(tiles_p * tiles_q, whole, ksteps, blockIdx.x / (CL * KPARTS), workers, part_of_k, KPARTS);
+            const u64 tokens = evict_last(), once = evict_first();  // weights of few tokens are read once
             auto load = [&](bool weights, int slot, int k) {
                 if (weights) barrier_expect(full + slot, P_BYTES + Q_BYTES);
                 for (int s = 0; s < KS; ++s) {
                     const int x = (k * KS + s) * 128, part = BQ / CL;
+                    unsigned char *p_to = p_tiles + slot * P_BYTES + s * BP * 128, *q_to = q_tiles + slot * Q_BYTES + s * BQ * 128;
+                    const int row = (tp * CL + rank) * BP;
                     if (weights == SWAP)
-                        tma_load(p_tiles + slot * P_BYTES + s * BP * 128, p, full + slot, x, (tp * CL + rank) * BP, SWAP ? once : tokens);
+                        SWAP ? tma_load(p_to, p, full + slot, x, row, once) : tma_load(p_to, p, full + slot, x, row);
                     else if (CL == 1)
-                        tma_load(q_tiles + slot * Q_BYTES + s * BQ * 128, q, full + slot, x, tq * BQ, tokens);
+                        SWAP ? tma_load(q_to, q, full + slot, x, tq * BQ, tokens) : tma_load(q_to, q, full + slot, x, tq * BQ);
                     else  // each block of the cluster fetches its part for all
-                        tma_load_multicast(q_tiles + slot * Q_BYTES + (s * BQ + rank * part) * 128, q, full + slot, x, tq * BQ + rank * part,
-                                           tokens, (1 << CL) - 1);
+                        tma_load_multicast(q_to + rank * part * 128, q, full + slot, x, tq * BQ + rank * part, ((1 << CL) - 1) << at - rank);
                 }
             };
             Schedule ahead = schedule;
             int early = 0;  // stages whose weights were asked for before the kernel ahead had ended
             while (early < STAGES && ahead.next(workers)) {
-                tile_place(ahead.tile, tiles_p, tiles_q, GROUP, tp, tq);
+                tile_place(ahead.tile, tiles_p, tiles_q, panel, tp, tq);
                 for (int k = ahead.k; k < ahead.k_end && early < STAGES; ++k) load(true, early++, k);
             }
             previous_done();
             while (schedule.next(workers)) {
-                tile_place(schedule.tile, tiles_p, tiles_q, GROUP, tp, tq);
+                tile_place(schedule.tile, tiles_p, tiles_q, panel, tp, tq);
                 for (int k = schedule.k; k < schedule.k_end; ++k, ring.next()) {
                     if (--early < 0) {
                         barrier_wait(empty + ring.stage, ring.phase ^ 1);
@@ -103,48 +107,52 @@ KERNEL void __launch_bounds__(THREADS, OCC) gemm_stream_k(MAP p, MAP q, MAP c, A
                 }
             }
         }
+        if (KPARTS > 1) shares_pass();
     } else {  // a consumer warpgroup
-        if (MOVE) registers_take<224>();
-        Schedule schedule(tiles_p * tiles_q, whole, ksteps, blockIdx.x / CL, workers);
+        if (MOVE) registers_take<232>();
+        Schedule schedule(tiles_p * tiles_q, whole, ksteps, blockIdx.x / (CL * KPARTS), workers, part_of_k, KPARTS);
         const int thread = threadIdx.x % 128, barrier = 1 + group, part = TURNS ? 0 : group, parts = TURNS ? 1 : CONSUMERS;
         previous_done();
-        const Fused fused = {bias, &residual, turns + 2 + group * 2, out_scale};
+        const Fused fused = {bias, residual, out_scale};
         Accumulator sum[BQ / 2];
-        int turn = 0;
+        auto store = [&](auto& share, int column) {
+            store_tile<sizeof(share) / 2>(share, c, staging + group * 128 * CQ, (tp * CL + rank) * BP + part * 64, tq * BQ + column, P, Q, alpha,
+                                          scale_p, scale_q, thread, fused);
+        };
         for (int segment = 0; schedule.next(workers); ++segment) {
             if (TURNS && segment % 2 != group) {
                 ring.skip(schedule.k_end - schedule.k);
                 continue;
             }
             if (TURNS) barrier_wait(turns + group, (segment / 2 % 2) ^ (group == 0));
-            if (EPILOGUE == 3 && schedule.k_end == ksteps) {  // this worker will store the tile
-                tile_place(schedule.tile, tiles_p, tiles_q, GROUP, tp, tq);
-                ask_first_residual(fused, staging + group * 256 * CQ, turn, (tp * CL + rank) * BP + part * 64, tq * BQ, thread);
-            }
             int before = -1;
             for (int k = schedule.k; k < schedule.k_end; ++k, ring.next()) {
                 barrier_wait(full + ring.stage, ring.phase);
-                const u64 rows = operand(p_tiles + ring.stage * P_BYTES + part * 64 * 128), columns = operand(q_tiles + ring.stage * Q_BYTES);
+                const u32 rows = uniform_operand(p_tiles + ring.stage * P_BYTES + part * 64 * 128);
+                const u32 columns = uniform_operand(q_tiles + ring.stage * Q_BYTES);
                 wgmma_fence();
 #pragma unroll
                 for (int s = 0; s < KS; ++s)
 #pragma unroll
                     for (int step = 0; step < 4; ++step)
-                        wgmma<BQ>(sum, rows + s * BP * 8 + step * 2, columns + s * BQ * 8 + step * 2, k > schedule.k || s + step > 0);
+                        wgmma_wide<BQ>(sum, rows + s * BP * 8 + step * 2, columns + s * BQ * 8 + step * 2, k > schedule.k || s + step > 0);
                 wgmma_commit();
                 wgmma_wait<1>();  // the products of the stage before have read their operands
-                if (before >= 0 && thread < CL) barrier_arrive_at(empty + before, thread);
+                if (before >= 0 && thread < CL) barrier_arrive_at(empty + before, at - rank + thread);
                 before = ring.stage;
             }
             wgmma_wait<0>();
-            if (thread < CL) barrier_arrive_at(empty + before, thread);
+            if (thread < CL) barrier_arrive_at(empty + before, at - rank + thread);
             if (TURNS && thread == 0) barrier_arrive(turns + 1 - group);
+            if (KPARTS > 1) break;  // the only tile
             if (!settle(schedule, sum, sums, flags, (schedule.worker * CL + rank) * parts + part, parts * CL, thread, barrier)) continue;
-            tile_place(schedule.tile, tiles_p, tiles_q, GROUP, tp, tq);
-            store_tile<BQ>(sum, c, staging + group * 256 * CQ, (tp * CL + rank) * BP + part * 64, tq * BQ, P, Q, alpha, scale_p, scale_q, thread,
-                           barrier, turn, fused);
+            tile_place(schedule.tile, tiles_p, tiles_q, panel, tp, tq);
+            store(sum, 0);
         }
-        tma_store_wait<0>();
+        if constexpr (KPARTS > 1) {
+            tile_place(schedule.tile, tiles_p, tiles_q, panel, tp, tq);
+            share_tile<KPARTS, CONSUMERS, BQ>(sum, p_tiles, part_of_k, at, CL, group, thread, store);
+        }
     }
-    if (CL > 1) cluster_sync();  // a block's barriers stay until no block of the cluster arrives at them
+    if (CL > 1 && KPARTS == 1) cluster_sync();  // a block's barriers stay until no block of the cluster arrives at them
 }

@@ -1,6 +1,7 @@
 """Nsight Compute's CSV (`ncu --csv --page raw --print-units base`) as a Markdown table, a line a launch.
 
-    python3 kernels/gemm/ncu_table.py profile/*.csv
+    python3 kernels/gemm/ncu_table.py profile/*.csv           # the table
+    python3 kernels/gemm/ncu_table.py --json profile/*.csv    # a JSON line a launch, for the bench `outside` of stage 05
 
 A cell of a metric that was not collected is a dash. `python3 -m doctest kernels/gemm/ncu_table.py` checks the reading:
 
@@ -16,11 +17,15 @@ A cell of a metric that was not collected is a dash. `python3 -m doctest kernels
 | kernel | time, us | tensor pipe, % | warps, % | DRAM read, MB | DRAM written, MB | L2 sectors, M | bank conflicts, M | registers | most stalled, warps an issue |
 | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |
 | gemm_stream_k | 98.3 | – | – | 2.00 | – | – | – | 168 | gmma 2.25, wait 0.50 |
+>>> figures(launch)
+{'time-us': 98.304, 'dram-read-mb': 2.0, 'registers': 168.0}
 >>> launches("==ERROR== nothing")
 []
 """
 
 import csv
+import json
+import os
 import re
 import sys
 
@@ -70,6 +75,16 @@ def line(launch):
     return cells + [stalls(launch)]
 
 
+def figures(launch):
+    """The columns that were measured, by names that a series can have."""
+    found = {}
+    for heading, metric, unit, _ in COLUMNS:
+        value = number(launch.get(metric))
+        if value is not None:
+            found[heading.lower().replace("%", "percent").replace(", ", "-").replace(" ", "-")] = value / unit
+    return found
+
+
 def table(found):
     headings = ["kernel", *(heading for heading, *_ in COLUMNS), "most stalled, warps an issue"]
     rule = ["---", *("---:" for _ in COLUMNS), "---"]
@@ -78,15 +93,20 @@ def table(found):
 
 def main():
     found = []
-    for path in sys.argv[1:]:
+    paths = [path for path in sys.argv[1:] if path != "--json"]
+    for path in paths:
         with open(path, encoding="utf-8") as file:
             here = launches(file.read())
         if not here:
             sys.exit(f"{path} holds no launch")
         found += here
+        if len(paths) < len(sys.argv) - 1:
+            name = os.path.basename(path).removesuffix(".csv")
+            print(*(json.dumps({"kernel": name} | figures(launch)) for launch in here), sep="\n")
     if not found:
         sys.exit(__doc__)
-    print(table(found))
+    if len(paths) == len(sys.argv) - 1:
+        print(table(found))
 
 
 if __name__ == "__main__":

@@ -27,13 +27,12 @@
 //@ variant: least16 WG=1 RB=1 BQ=16 CQ=16 STAGES=13
 //@ variant: least64 WG=1 RB=1 BQ=64 CQ=16 STAGES=5
 //@ threads: WG*128 + 32
-//@ smem: 1024 + STAGES*(BQ*256 + WG*RB*4224 + 16) + WG*256*CQ
+//@ smem: 1024 + STAGES*(BQ*256 + WG*RB*4224 + 16) + WG*128*CQ
 //@ grid: WORKERS
 //@ map a: bf16 [M, K] box [BQ, 64]
-//@ map c: bf16 [M, N] box [CQ, 64]
 //@ args: weights a c sums flags M N K WHOLE
 //@ pdl: yes
-//@ expect: sm_90a UBLKCP>=1 UTMALDG>=2 UTMASTG>=1 HGMMA>=8 LDS.128>=2
+//@ expect: sm_90a UBLKCP>=1 UTMALDG>=2 STG.E.128>=1 HGMMA>=8 LDS.128>=2
 
 #define SWAP 1
 #include "w4.h"
@@ -46,11 +45,11 @@
 #define W_BYTES (BLOCKS * UNIT_BYTES)
 
 KERNEL void __launch_bounds__(WG * 128 + 32, OCC)
-gemm_w4a16(const unsigned char* weights, MAP a, MAP c, float* sums, int* flags, int M, int N, int K, int whole) {
+gemm_w4a16(const unsigned char* weights, MAP a, void* c, float* sums, int* flags, int M, int N, int K, int whole) {
     extern __shared__ unsigned char raw[];
     unsigned char* a_tiles = raw + (1024 - shared_address(raw) % 1024) % 1024;
     unsigned char* staging = a_tiles + STAGES * A_BYTES;
-    unsigned char* w_tiles = staging + WG * 256 * CQ;
+    unsigned char* w_tiles = staging + WG * 128 * CQ;
     u64* full = reinterpret_cast<u64*>(w_tiles + STAGES * W_BYTES);
     u64* empty = full + STAGES;
     const int group = threadIdx.x / 128;
@@ -58,7 +57,7 @@ gemm_w4a16(const unsigned char* weights, MAP a, MAP c, float* sums, int* flags, 
     if (threadIdx.x == 0) {
         for (int s = 0; s < STAGES; ++s) barrier_init(full + s, 1), barrier_init(empty + s, WG * 4);
         barrier_init_done();
-        tma_prefetch(a), tma_prefetch(c);
+        tma_prefetch(a);
     }
     __syncthreads();
     allow_next();
@@ -95,13 +94,13 @@ gemm_w4a16(const unsigned char* weights, MAP a, MAP c, float* sums, int* flags, 
     }
     const int thread = threadIdx.x % 128, barrier = 1 + group;
     previous_done();
-    int turn = 0;
     while (schedule.next(workers)) {
         float sum[RB * BQ / 2] = {}, part[RB][BQ / 2] = {};  // of all k so far; of the present group, without its scales
         u32 operands[2][4][4], scales[RB] = {};
         int before = -1;
         auto finish = [&](int r) { written(part[r]), add_scaled(sum + r * BQ / 2, part[r], scales[r]); };
         auto give_back = [&] {
+            __syncwarp();  // one lane gives back what all have read
             if (thread % 32 == 0 && before >= 0) barrier_arrive(empty + before);
         };
 #pragma unroll 1
@@ -138,8 +137,7 @@ gemm_w4a16(const unsigned char* weights, MAP a, MAP c, float* sums, int* flags, 
         const int row = (schedule.tile / tiles_q * WG + group) * RB * 64, token = schedule.tile % tiles_q * BQ;
 #pragma unroll
         for (int r = 0; r < RB; ++r)
-            store_tile<BQ>(reinterpret_cast<float (&)[BQ / 2]>(sum[r * BQ / 2]), c, staging + group * 256 * CQ, row + r * 64, token, N, M, 1.0f,
-                           nullptr, nullptr, thread, barrier, turn);
+            store_tile<BQ>(reinterpret_cast<float (&)[BQ / 2]>(sum[r * BQ / 2]), c, staging + group * 128 * CQ, row + r * 64, token, N, M, 1.0f,
+                           nullptr, nullptr, thread);
     }
-    tma_store_wait<0>();
 }

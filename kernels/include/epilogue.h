@@ -1,13 +1,14 @@
-// From accumulators to C: scaled, finished, rounded, through shared memory, out by TMA.
+// From accumulators to C: scaled, finished, rounded, through shared memory, out in whole sectors, every warp for itself.
 //
-// A block of 64 rows (of P) by N columns (of Q) goes in pieces of CQ columns, two buffers in turn, so that a store is under way while the
-// next piece is written. The pieces have the swizzle of the tensor map, over rows of 128 bytes or of 64: stmatrix's eight rows fall into
-// different banks. A kernel's parameter EPILOGUE says what else happens while the sums are in registers, in either order of the operands:
+// A warp holds 16 rows (of P) by N columns (of Q). They go in pieces of CQ columns through 32 * CQ bytes of shared memory that nobody else
+// touches: stmatrix in, 16 bytes a lane out, ordinary stores. A store by TMA (k15) takes two barriers of the warpgroup a piece, and waits
+// until the unit has read the buffer of the piece before last; here a warp waits for its own lanes alone.
+// A kernel's parameter EPILOGUE says what else happens while the sums are in registers, in either order of the operands:
 //   0 nothing   1 + bias   2 gelu(x + bias), tanh form   3 + residual   4 silu(gate) * up   5 to e4m3   6 to s8
-// A bias is bf16, one for each column of C. The residual is bf16, as large as C and perhaps C itself: it comes by TMA into the buffer that
-// the piece will leave by, ahead of its use. For 4 the weight's rows take turns in eights, 8 of gate, 8 of up: then the thread that holds a
-// gate holds its up, 8 columns (or, SWAP, 8 rows) further, and C has half as many columns. 5 divides by out_scale[0], 6 by out_scale[token]
-// and limits to 127. To the tensor map bytes go in pairs: for 4 to 6 its rows are as many 16-bit units as half of the weight's rows.
+// A bias is bf16, one for each column of C. The residual is bf16, as large as C and perhaps C itself: a piece of it comes the way that the
+// piece will leave by. For 4 the weight's rows take turns in eights, 8 of gate, 8 of up: then the thread that holds a gate holds its up, 8
+// columns (or, SWAP, 8 rows) further, and C has half as many columns. 5 divides by out_scale[0], 6 by out_scale[token] and limits to 127.
+// Rows of C are multiples of 16 bytes.
 #pragma once
 #include "sm90.h"
 #ifndef EPILOGUE
@@ -16,13 +17,12 @@
 
 #define SPAN (EPILOGUE == 4 && !SWAP ? 2 * CQ : CQ)  // columns of Q in a piece
 #define HALF (EPILOGUE >= 4 ? 2 : 1)
-#define ROW_BYTES (SWAP ? 128 / HALF : EPILOGUE >= 5 ? CQ : 2 * CQ)  // of a piece, which lies as C does
+#define PIECE_ROWS (SWAP ? CQ : 16)  // of a warp's piece, which lies as C does
+#define ROW_BYTES (SWAP ? 32 / HALF : EPILOGUE >= 5 ? CQ : 2 * CQ)
 
 // What the epilogues read.
 struct Fused {
-    const unsigned short* bias;
-    const TensorMap* residual;
-    u64* arrived;  // this warpgroup's two barriers, one a buffer: the residual's piece is there
+    const unsigned short *bias, *residual;
     const float* out_scale;
 };
 
@@ -65,7 +65,7 @@ struct Finish {
     MEMBER void two(const Fused& fused, float& a, float& b, int h, int q, int Q) const {
         if (EPILOGUE == 1 || EPILOGUE == 2) {
             u32 pair = 0;  // C has a multiple of 8 columns
-            if (!SWAP) pair = __ldg(reinterpret_cast<const u32*>(fused.bias + min(q, Q - 2)));
+            if (!SWAP) pair = *reinterpret_cast<const u32*>(fused.bias + min(q, Q - 2));
             a += SWAP ? row[h] : float_of_bf16(pair);
             b += SWAP ? row[h] : float_of_bf16(pair >> 16);
         }
@@ -78,61 +78,49 @@ struct Finish {
     }
 };
 
-// Where 16 bytes of a piece's row lie. A macro: through a function the compiler orders the additions otherwise, and EPILOGUE=0 is to stay
-// the code that was tuned.
-#define PLACE(piece, row, chunk) \
-    ((piece) + (row) * ROW_BYTES + ((chunk) ^ (ROW_BYTES == 128 ? (row) % 8 : ROW_BYTES == 64 ? (row) / 2 % 4 : 0)) * 16)
+// Where 16 bytes of a piece's row lie: eight rows of a chunk, which stmatrix writes at a time, are in different banks.
+DEVICE unsigned char* place(unsigned char* piece, int row, int chunk) {
+    const int swizzle = ROW_BYTES == 128 ? row % 8 : ROW_BYTES == 64 ? row / 2 % 4 : ROW_BYTES == 32 ? row / 4 % 2 : 0;
+    return piece + row * ROW_BYTES + (chunk ^ swizzle) * 16;
+}
 
 // 16 columns of Q as bytes, packed[2 * j + h] two neighbouring columns. Where C lies the other way round, lanes 4 apart, which hold
 // neighbours in P, exchange a byte, so that here too a store is of two neighbours in C.
-DEVICE void store_bytes(unsigned char* to, const u32 (&packed)[4], int warp, int lane, int i) {
+DEVICE void store_bytes(unsigned char* to, const u32 (&packed)[4], int lane, int i) {
 #pragma unroll
     for (int part = 0; part < (CQ == 8 ? 2 : 4); ++part) {
         const int column = (i + part / 2) * 8 + lane % 4 * 2, h = part % 2, odd = lane / 4 % 2;
         u32 pair = packed[part];
-        unsigned char* at = PLACE(to, warp * 16 + lane / 4 + 8 * h, column / 16) + column % 16;
+        unsigned char* at = place(to, SWAP ? column : lane / 4 + 8 * h, column / 16) + column % 16;
         if (SWAP) {
             const u32 other = __shfl_xor_sync(0xffffffffu, odd ? pair : pair >> 8, 4) & 0xff;
             pair = odd ? other | pair & 0xff00 : pair & 0xff | other << 8;
-            at = PLACE(to, column + odd, warp) + 8 * h + (lane / 4 & 6);
+            at = place(to, column + odd, 0) + 8 * h + (lane / 4 & 6);
         }
         *reinterpret_cast<unsigned short*>(at) = pair;
     }
 }
 
-// One thread asks for the residual of the piece at column q, into the buffer that the piece will leave by.
-DEVICE void ask_residual(const Fused& fused, unsigned char* pieces, int buffer, int p0, int q) {
-    barrier_expect(fused.arrived + buffer, 64 * CQ * 2);
-    tma_load(pieces + buffer * (64 * CQ * 2), *fused.residual, fused.arrived + buffer, SWAP ? p0 : q, SWAP ? q : p0, evict_first());
-}
-// The same for a tile's first piece, before its products.
-DEVICE void ask_first_residual(const Fused& fused, unsigned char* pieces, int turn, int p0, int q0, int thread) {
-    if (thread != 0) return;
-    tma_store_wait<1>();
-    ask_residual(fused, pieces, turn % 2, p0, q0);
-}
-
-// What has arrived, as the thread holds its sums.
-DEVICE void load_residual(unsigned char* to, u32 (&before)[4], int warp, int lane, int i) {
-    const int token = CQ == 8 ? lane % 8 : i * 8 + lane % 8 + lane / 16 * 8;
+// What the residual has where the thread has its sums.
+DEVICE void load_residual(unsigned char* piece, u32 (&before)[4], int lane, int i) {
     if (SWAP)
-        load_matrices_transposed(PLACE(to, token, warp * 2 + lane / 8 % 2), before);
+        load_matrices_transposed(place(piece, CQ == 8 ? lane % 8 : i * 8 + lane % 8 + lane / 16 * 8, lane / 8 % 2), before);
     else
-        load_matrices(PLACE(to, warp * 16 + lane % 16, i + lane / 16), before);
+        load_matrices(place(piece, lane % 16, i + lane / 16), before);
 }
 
-// `pieces` are two buffers of 64 * CQ elements for this warpgroup. `turn` says whose turn it is and, with a residual, in its second bit the
-// phase of that buffer's barrier: a barrier for both could go two phases on before the slowest thread has seen the first.
-// p0 and q0 are where the block lies in P's rows and Q's rows.
+// p0 and q0 are where the warpgroup's block of 64 by N lies in P's rows and Q's rows; `pieces` are 128 * CQ bytes of its own.
 template <int N, typename T>
-DEVICE void store_tile(const T (&sum)[N / 2], const TensorMap& c, unsigned char* pieces, int p0, int q0, int P, int Q, float alpha,
-                       const float* scale_p, const float* scale_q, int thread, int barrier, int& turn, const Fused& fused = {}) {
+DEVICE void store_tile(const T (&sum)[N / 2], void* c, unsigned char* pieces, int p0, int q0, int P, int Q, float alpha, const float* scale_p,
+                       const float* scale_q, int thread, const Fused& fused = {}) {
     const int warp = thread / 32, lane = thread % 32;
+    unsigned char* to = pieces + warp * 32 * CQ;
+    p0 += warp * 16;
     float row_scale[2] = {1.0f, 1.0f};
 #if TYPE == 3
-    for (int h = 0; h < 2; ++h) row_scale[h] = scale_p[min(p0 + warp * 16 + lane / 4 + 8 * h, P - 1)];
+    for (int h = 0; h < 2; ++h) row_scale[h] = scale_p[min(p0 + lane / 4 + 8 * h, P - 1)];
 #endif
-    const Finish finish(fused, p0 + warp * 16 + lane / 4, P);
+    const Finish finish(fused, p0 + lane / 4, P);
     // Two neighbours in row half h of Q's columns 8 * column and on.
     auto values = [&](int column, int h, float& a, float& b) {
         const int at = 4 * min(column, N / 8 - 1) + 2 * h, q = q0 + column * 8 + lane % 4 * 2;
@@ -143,23 +131,30 @@ DEVICE void store_tile(const T (&sum)[N / 2], const TensorMap& c, unsigned char*
         a = scaled(sum[at], alpha, row_scale[h], col_scale[0]), b = scaled(sum[at + 1], alpha, row_scale[h], col_scale[1]);
         finish.two(fused, a, b, h, q, Q);
     };
+    // Calls `move` with every 16 bytes of the piece at column q that are this lane's: where they lie in the piece, and in C.
+    const int pitch = (SWAP ? P : Q) * 2 / HALF;
+    auto each = [&](int q, auto&& move) {
+        constexpr int CHUNKS = ROW_BYTES / 16;
 #pragma unroll
-    for (int piece = 0; piece < N / SPAN; ++piece, EPILOGUE == 3 ? turn = turn + 1 & 3 : turn ^= 1) {
-        unsigned char* to = pieces + (EPILOGUE == 3 ? turn % 2 : turn) * (64 * CQ * 2);
-        if (EPILOGUE == 3) {
-            barrier_wait(fused.arrived + turn % 2, turn / 2);
-            if (thread == 0 && piece + 1 < N / SPAN) {
-                tma_store_wait<0>();  // the piece before has left the other buffer
-                ask_residual(fused, pieces, (turn + 1) % 2, p0, q0 + (piece + 1) * SPAN);
-            }
-        } else {
-            if (thread == 0) tma_store_wait<1>();  // the store before last has read this buffer
-            named_barrier(barrier, 128);
+        for (int i = 0; i < (PIECE_ROWS * CHUNKS + 31) / 32; ++i) {
+            const int at = i * 32 + lane, row = at / CHUNKS, chunk = at % CHUNKS;
+            const int of_c = (SWAP ? q : p0) + row, byte = (SWAP ? p0 : q) * 2 / HALF + chunk * 16;
+            if (at < PIECE_ROWS * CHUNKS && of_c < (SWAP ? Q : P) && byte < pitch)
+                move(reinterpret_cast<uint4*>(place(to, row, chunk)), (long long)of_c * pitch + byte);
         }
+        __syncwarp();
+    };
+#pragma unroll
+    for (int piece = 0; piece < N / SPAN; ++piece) {
+        const int q = q0 + piece * SPAN;
+        if (EPILOGUE == 3)
+            each(q, [&](uint4* here, long long there) {
+                *here = *reinterpret_cast<const uint4*>(reinterpret_cast<const char*>(fused.residual) + there);
+            });
 #pragma unroll
         for (int i = 0; i < CQ / 8; i += 2) {
             u32 packed[4], before[4];  // rows 0-7 and 8-15 of eight columns, then of the next eight
-            if (EPILOGUE == 3) load_residual(to, before, warp, lane, i);
+            if (EPILOGUE == 3) load_residual(to, before, lane, i);
 #pragma unroll
             for (int j = 0; j < 2; ++j)
 #pragma unroll
@@ -177,24 +172,20 @@ DEVICE void store_tile(const T (&sum)[N / 2], const TensorMap& c, unsigned char*
                     packed[2 * j + h] = EPILOGUE < 5 ? pack_bf16(a, b) : pack_bytes(a, b);
                 }
             // Of the matrices: the row and its 16 bytes whose address this lane says.
-            int row = !SWAP ? warp * 16 + lane % 16 : i * 8 + lane % 8 + (EPILOGUE == 4 ? lane / 8 % 2 : lane / 16) * 8;
-            const int chunk = !SWAP ? i + lane / 16 : EPILOGUE == 4 ? warp : warp * 2 + lane / 8 % 2;
+            int row = !SWAP ? lane % 16 : i * 8 + lane % 8 + (EPILOGUE == 4 ? lane / 8 % 2 : lane / 16) * 8;
+            const int chunk = !SWAP ? i + lane / 16 : EPILOGUE == 4 ? 0 : lane / 8 % 2;
             if (EPILOGUE >= 5)
-                store_bytes(to, packed, warp, lane, i);
+                store_bytes(to, packed, lane, i);
             else if (!SWAP)
-                store_matrices(PLACE(to, row, chunk), packed[0], packed[1], packed[2], packed[3]);
+                store_matrices(place(to, row, chunk), packed[0], packed[1], packed[2], packed[3]);
             else if (CQ > 8 && EPILOGUE != 4)
-                store_matrices_transposed(PLACE(to, row, chunk), packed[0], packed[1], packed[2], packed[3]);
+                store_matrices_transposed(place(to, row, chunk), packed[0], packed[1], packed[2], packed[3]);
             else {
                 if (CQ == 8) row %= 8;
-                store_matrices_transposed(PLACE(to, row, chunk), packed[0], packed[1]);
+                store_matrices_transposed(place(to, row, chunk), packed[0], packed[1]);
             }
         }
-        fence_async();
-        named_barrier(barrier, 128);
-        if (thread == 0) {
-            const int q = q0 + piece * SPAN;
-            SWAP ? tma_store(c, to, p0 / HALF, q) : tma_store(c, to, q / HALF, p0);
-        }
+        __syncwarp();
+        each(q, [&](uint4* here, long long there) { *reinterpret_cast<uint4*>(static_cast<char*>(c) + there) = *here; });
     }
 }

@@ -38,6 +38,8 @@ DEVICE void barrier_wait(u64* barrier, int parity) {
 }
 // A block barrier of its own number for `threads` threads.
 DEVICE void named_barrier(int number, int threads) { asm volatile("bar.sync %0, %1;" ::"r"(number), "r"(threads) : "memory"); }
+// Counts for such a barrier without waiting at it.
+DEVICE void named_arrive(int number, int threads) { asm volatile("bar.arrive %0, %1;" ::"r"(number), "r"(threads) : "memory"); }
 
 // Where a thread is in a ring of N stages. A barrier's phase bit flips each time round; the producer waits for the bit before.
 template <int N> struct Ring {
@@ -69,11 +71,16 @@ DEVICE void tma_load(void* to, const TensorMap& map, u64* barrier, int x, int y,
     asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1, {%3, %4}], [%2], %5;"
                  ::"r"(shared_address(to)), "l"(&map), "r"(shared_address(barrier)), "r"(x), "r"(y), "l"(policy) : "memory");
 }
+// Without a policy. Not one that says evict_normal: with it the same loads are slower.
+DEVICE void tma_load(void* to, const TensorMap& map, u64* barrier, int x, int y) {
+    asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4}], [%2];"
+                 ::"r"(shared_address(to)), "l"(&map), "r"(shared_address(barrier)), "r"(x), "r"(y) : "memory");
+}
 // The same bytes to the same place in every block of `mask`, each block's own barrier told.
-DEVICE void tma_load_multicast(void* to, const TensorMap& map, u64* barrier, int x, int y, u64 policy, unsigned short mask) {
-    asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster.L2::cache_hint "
-                 "[%0], [%1, {%3, %4}], [%2], %6, %5;"
-                 ::"r"(shared_address(to)), "l"(&map), "r"(shared_address(barrier)), "r"(x), "r"(y), "l"(policy), "h"(mask) : "memory");
+DEVICE void tma_load_multicast(void* to, const TensorMap& map, u64* barrier, int x, int y, unsigned short mask) {
+    asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster "
+                 "[%0], [%1, {%3, %4}], [%2], %5;"
+                 ::"r"(shared_address(to)), "l"(&map), "r"(shared_address(barrier)), "r"(x), "r"(y), "h"(mask) : "memory");
 }
 // `bytes` contiguous bytes, with no map: a multiple of 16, from and to addresses that are.
 DEVICE void bulk_load(void* to, const void* from, int bytes, u64* barrier, u64 policy) {
@@ -99,6 +106,11 @@ template <int N> DEVICE void wgmma_wait() { asm volatile("wgmma.wait_group.sync.
 DEVICE u64 operand(const void* p) {
     return (u64)((shared_address(p) & 0x3FFFF) >> 4) | (u64)1 << 16 | (u64)(1024 >> 4) << 32 | (u64)1 << 62;
 }
+
+// The low word of an operand's descriptor, the same in all lanes and said so: the compiler keeps it in uniform registers, and a step along the
+// operand is one addition there. `stepped` makes it a descriptor.
+DEVICE u32 uniform_operand(const void* p) { return __shfl_sync(0xffffffffu, (u32)operand(p), 0); }
+DEVICE u64 stepped(u32 operand, int step) { return (u64)0x40000040 << 32 | (operand + step); }
 
 // ---- registers, clusters, dependent launches
 template <int N> DEVICE void registers_give() { asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(N)); }

@@ -14,10 +14,12 @@ struct Schedule {
     int share, longer;            // steps of a worker's range; how many workers have one more
     int low, position;            // what is left of the shared range: k-steps [low, position)
     int next_whole;
+    int from, to;        // k-steps of a tile that is not shared
     int tile, k, k_end;  // the present segment: k-steps [k, k_end) of `tile`
 
-    MEMBER Schedule(int tiles, int whole, int ksteps, int worker, int workers)
-        : ksteps(ksteps), worker(worker), whole(whole), next_whole(worker) {
+    // `part` of `parts`: where a worker is a cluster whose blocks divide k among them.
+    MEMBER Schedule(int tiles, int whole, int ksteps, int worker, int workers, int part = 0, int parts = 1)
+        : ksteps(ksteps), worker(worker), whole(whole), next_whole(worker), from(part * ksteps / parts), to((part + 1) * ksteps / parts) {
         share = (tiles - whole) * ksteps / workers;
         longer = (tiles - whole) * ksteps % workers;
         low = start(worker);
@@ -39,8 +41,8 @@ struct Schedule {
         if (next_whole >= whole) return false;
         tile = next_whole;
         next_whole += workers;
-        k = 0;
-        k_end = ksteps;
+        k = from;
+        k_end = to;
         return true;
     }
     // The first worker that shares the present tile.

@@ -105,6 +105,14 @@ WGMMA_RS(64, L32, (C32(0)), "%32,%33,%34,%35", "%36", "%37")
 WGMMA_RS(96, L48, (C32(0), C16(32)), "%48,%49,%50,%51", "%52", "%53")
 WGMMA_RS(128, L64, (C64(0)), "%64,%65,%66,%67", "%68", "%69")
 
+// N columns, in two instructions where one has not so many. Operands by their low words (`uniform_operand`), rows of B 128 bytes.
+template <int N> DEVICE void wgmma_wide(Accumulator (&d)[N / 2], u32 a, u32 b, int accumulate) {
+    constexpr int WIDE = N > 256 ? N / 2 : N;
+#pragma unroll
+    for (int column = 0; column < N; column += WIDE)
+        wgmma<WIDE>(reinterpret_cast<Accumulator(&)[WIDE / 2]>(d[column / 2]), stepped(a, 0), stepped(b, column * 8), accumulate);
+}
+
 // After the wait: the compiler, which sees no tie between a wait and the accumulators, moves no use of them before it.
 template <int N> DEVICE void wgmma_done(Accumulator (&d)[N]) {
 #pragma unroll

@@ -130,10 +130,13 @@ impl Device {
     /// If the GPU has not that much free, or the copy fails.
     pub fn upload<T: Plain>(&self, data: &[T]) -> Result<Buffer> {
         let buffer = self.allocate(std::mem::size_of_val(data))?;
-        // SAFETY: the buffer is as large as the data.
-        check("cuMemcpyHtoD", unsafe {
-            result::memcpy_htod_sync(buffer.address, data)
+        // On the stream, and waited for: the call that is said to be synchronous returns when pageable memory has been read, not when all of
+        // it has arrived, and no other stream waits for it.
+        // SAFETY: the buffer is as large as the data, which lives until the copy is over.
+        check("cuMemcpyHtoDAsync", unsafe {
+            result::memcpy_htod_async(buffer.address, data, self.0.stream)
         })?;
+        self.synchronize()?;
         Ok(buffer)
     }
 

@@ -258,11 +258,13 @@ fn k17_stream_k() {
                 .address("scale_p", 0)
                 .address("scale_q", 0)
                 .float("alpha", 1.0)
+                .address("bias", 0)
+                .address("residual", 0)
+                .address("out_scale", 0)
                 .integer("P", m)
                 .integer("Q", n)
                 .integer("K", k)
-                .integer("ROWS", m)
-                .integer("COLS", n)
+                .integer("PANEL", 8)
                 .integer("WHOLE", whole)
                 .integer("WORKERS", workers);
             device.fill(&c, 0xFF).unwrap();

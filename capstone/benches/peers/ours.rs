@@ -7,6 +7,7 @@ use attention_variants::step::{StepInputs, StepLimits};
 use memory_hierarchy::Pool;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Instant;
 
 const BLOCK_SIZE: usize = 16;
@@ -22,17 +23,48 @@ pub struct Speed {
     pub generation: f64,
 }
 
-/// A model, with a cache for `sequences` sequences of `positions` tokens.
+/// A model on a thread of its own, pinned as the engine's is. (The thread that starts peers must not be: they would inherit its core.)
 pub struct Ours {
+    work: Sender<[usize; 3]>,
+    speeds: Receiver<Speed>,
+}
+
+impl Ours {
+    /// Loads a GGUF file or a folder onto `threads` threads, with a cache for `sequences` sequences of `positions` tokens.
+    pub fn load(path: &Path, threads: usize, sequences: usize, positions: usize) -> Self {
+        let (work, orders) = channel::<[usize; 3]>();
+        let (results, speeds) = channel();
+        let pool = Arc::new(Pool::new(threads));
+        let mut steps = Steps::load(path, pool.clone(), sequences, positions);
+        std::thread::spawn(move || {
+            pool.pin_caller();
+            for [sequences, prompt, generate] in orders {
+                let speed = steps.run(sequences, prompt, generate);
+                results.send(speed).expect("who ordered it waits");
+            }
+        });
+        Self { work, speeds }
+    }
+
+    /// `sequences` prompts of `prompt` random tokens, then `generate` tokens of each.
+    pub fn run(&mut self, sequences: usize, prompt: usize, generate: usize) -> Speed {
+        let order = [sequences, prompt, generate];
+        self.work.send(order).expect("the thread listens");
+        self.speeds.recv().expect("the thread did not panic")
+    }
+}
+
+/// The model and its cache.
+struct Steps {
     model: Box<dyn LanguageModel>,
     /// Blocks of a sequence.
     blocks: usize,
     vocab: u32,
 }
 
-impl Ours {
-    /// Loads a GGUF file or a folder onto `threads` threads. The cache is in f16, as llama.cpp's is.
-    pub fn load(path: &Path, threads: usize, sequences: usize, positions: usize) -> Self {
+impl Steps {
+    /// The cache is in f16, as llama.cpp's is.
+    fn load(path: &Path, pool: Arc<Pool>, sequences: usize, positions: usize) -> Self {
         let source = Source::at(path).expect("the file is a model");
         let config = source.config().expect("a configuration");
         let weights = source.weights().expect("weights");
@@ -45,7 +77,6 @@ impl Ours {
             positions,
         };
         let vocab = config.vocab_size as u32;
-        let pool = Arc::new(Pool::new(threads));
         let cpu = Cpu::new(Vectorised::new(Isa::detect(), pool)).with_kv(KvType::F16);
         let model = load(cpu, config, weights, limits).expect("the model loads");
         Self {
@@ -55,8 +86,7 @@ impl Ours {
         }
     }
 
-    /// `sequences` prompts of `prompt` random tokens, then `generate` tokens of each.
-    pub fn run(&mut self, sequences: usize, prompt: usize, generate: usize) -> Speed {
+    fn run(&mut self, sequences: usize, prompt: usize, generate: usize) -> Speed {
         let mut last = vec![0u32; sequences];
         let started = Instant::now();
         for sequence in 0..sequences {

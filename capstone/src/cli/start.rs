@@ -5,6 +5,7 @@ use crate::engine::{Engine, EngineConfig};
 use crate::model::{Loaded, ModelArgs};
 use decoding::SamplingParams;
 use indicatif::{ProgressBar, ProgressStyle};
+use memory_hierarchy::Pool;
 use scheduling::Policy;
 use serving::engine::engine_channel;
 use serving::metrics::Metrics;
@@ -46,6 +47,7 @@ pub(super) fn start(
     let Loaded {
         name,
         model: weights,
+        pool,
         tokenizer,
         chat_template,
     } = model.load(progress_bar)?;
@@ -78,15 +80,18 @@ pub(super) fn start(
     let app = App::new(served, limits, handle, PAGE, env!("CARGO_PKG_VERSION"));
     Ok(Started {
         app,
-        engine: spawn(engine)?,
+        engine: spawn(engine, pool)?,
     })
 }
 
-/// Runs the engine on a thread of its own, which is the first of the pool that computes.
-fn spawn(engine: Engine) -> Result<JoinHandle<()>, CliError> {
+/// Runs the engine on a thread of its own, which is the first of the pool that computes, on the core that the workers leave to it.
+fn spawn(engine: Engine, pool: Arc<Pool>) -> Result<JoinHandle<()>, CliError> {
     std::thread::Builder::new()
         .name("engine".to_owned())
-        .spawn(move || engine.run())
+        .spawn(move || {
+            pool.pin_caller();
+            engine.run();
+        })
         .map_err(CliError::io("starting the engine thread"))
 }
 
@@ -100,5 +105,54 @@ fn progress_bar(bytes: u64) -> impl FnMut(u64) + Send + 'static {
         if bar.position() >= bytes {
             bar.finish_and_clear();
         }
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use clap::Parser;
+    use memory_hierarchy::pool::allowed_cores;
+    use std::fs::read_to_string;
+
+    #[derive(Parser)]
+    struct Arguments {
+        #[command(flatten)]
+        model: ModelArgs,
+        #[command(flatten)]
+        engine: EngineArgs,
+    }
+
+    #[test]
+    fn the_engine_has_a_core_that_no_worker_has() {
+        let arguments = Arguments::parse_from(["fastserve", "--kv-memory", "64"]);
+        let limits = Limits::default();
+        let started = start(&arguments.model, &arguments.engine, limits, None).unwrap();
+        let first = allowed_cores()[0].to_string();
+        // The thread pins itself once it runs.
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        while cores_of("engine") != [first.as_str()] && std::time::Instant::now() < deadline {
+            std::thread::yield_now();
+        }
+        assert_eq!(cores_of("engine"), [first.as_str()]);
+        for worker in 1..allowed_cores().len() {
+            let core = allowed_cores()[worker].to_string();
+            assert_eq!(cores_of(&format!("worker-{worker}")), [core]);
+        }
+        drop(started.app);
+        started.engine.join().unwrap();
+    }
+
+    /// Where each thread of this name may run.
+    fn cores_of(name: &str) -> Vec<String> {
+        let threads = std::fs::read_dir("/proc/self/task").unwrap();
+        let cores = threads.filter_map(|thread| {
+            let path = thread.ok()?.path();
+            let status = read_to_string(path.join("status")).ok()?;
+            let line = |field| status.lines().find_map(|line| line.strip_prefix(field));
+            let cores = line("Cpus_allowed_list:")?.trim().to_owned();
+            (line("Name:")?.trim() == name).then_some(cores)
+        });
+        cores.collect()
     }
 }

@@ -249,10 +249,17 @@ fn handing_over(bench: &mut Bench) {
         probe("thread-start", || threads::thread_start_ns(BUDGET)),
         probe("thread-switch", || threads::thread_switch_ns(BUDGET)),
         probe("broadcast", || {
-            on_first_core(|| threads::broadcast_ns(pool, BUDGET))
+            pinned(|| pool.pin_caller(), || threads::broadcast_ns(pool, BUDGET))
         }),
         probe("broadcast-asleep", || {
-            on_first_core(|| threads::broadcast_asleep_ns(pool, 3 * BUDGET))
+            pinned(
+                || pool.pin_caller(),
+                || threads::broadcast_asleep_ns(pool, 3 * BUDGET),
+            )
+        }),
+        probe("broadcast-shared-core", || {
+            let last = || pool::pin_to(*pool::allowed_cores().last().expect("a core runs this"));
+            pinned(last, || threads::broadcast_ns(pool, BUDGET))
         }),
         probe("rayon-broadcast", || {
             within(|| {
@@ -281,12 +288,12 @@ fn handing_over(bench: &mut Bench) {
     measure(bench, "ns", probes);
 }
 
-/// Runs `job` on the core that the pool leaves to its caller. A caller that is not pinned may be put on a worker's core, and the two then
-/// take turns at the system's pace.
-fn on_first_core(job: impl Fn() -> f64 + Sync) -> f64 {
+/// Runs `job` on a thread that `pin` puts on a core first. One that is not pinned may be put on a worker's core, which
+/// `broadcast-shared-core` does on purpose: the two then take turns at the system's pace.
+fn pinned(pin: impl FnOnce() + Send, job: impl FnOnce() -> f64 + Send) -> f64 {
     std::thread::scope(|scope| {
         let caller = scope.spawn(|| {
-            pool::pin_to(pool::allowed_cores()[0]);
+            pin();
             job()
         });
         caller.join().expect("the probe does not panic")

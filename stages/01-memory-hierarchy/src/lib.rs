@@ -10,6 +10,7 @@
 //! - [`conv`]: convolutions on those products, by im2col and by Winograd, and a network of them.
 //! - [`pool`]: workers pinned to cores, and a fork and join cheap enough for a decode step.
 
+mod affinity;
 pub mod buffer;
 pub mod cache_model;
 pub mod conv;

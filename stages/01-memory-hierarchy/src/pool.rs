@@ -8,12 +8,13 @@
 //! The invariant: a job's closure is called only between the moment at which the counter moves and the moment at which the last worker
 //! has counted itself out, and [`Pool::broadcast`] does not return before that; so the closure may borrow from its caller.
 
+pub use crate::affinity::{allowed_cores, pin_to};
 use std::any::Any;
 use std::cell::UnsafeCell;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, TryLockError};
 use std::thread::{JoinHandle, Thread};
 
 /// Looks at the counter before a waiting thread lets others run: some 50 microseconds.
@@ -44,10 +45,19 @@ unsafe impl Sync for Shared {}
 // SAFETY: as above; the closure behind the pointer is `Sync`.
 unsafe impl Send for Shared {}
 
+/// On a cache line of its own, and on the one that is fetched along with it.
+#[derive(Default)]
+#[repr(align(128))]
+struct Line<T>(T);
+
 /// Threads that do one thing together. The thread that calls is one of them.
 pub struct Pool {
     shared: Arc<Shared>,
     workers: Vec<(Thread, Option<JoinHandle<()>>)>,
+    /// The core that no worker has, if each has one of its own.
+    spare: Option<usize>,
+    /// The next chunk of each thread's part; of the job that is under way.
+    next: Vec<Line<AtomicUsize>>,
     /// One job at a time.
     busy: Mutex<()>,
 }
@@ -61,8 +71,8 @@ impl std::fmt::Debug for Pool {
 }
 
 impl Pool {
-    /// A pool of `threads` threads, the caller among them: `threads - 1` are started, each on a core of its own as far as there are
-    /// enough.
+    /// A pool of `threads` threads, the caller among them: `threads - 1` are started, each on a core of its own if there are enough. The
+    /// first core is left to the caller, who takes it by [`pin_caller`](Self::pin_caller).
     ///
     /// # Panics
     /// If `threads` is 0, or the system gives no thread.
@@ -77,10 +87,11 @@ impl Pool {
             panic: Mutex::new(None),
         });
         let cores = allowed_cores();
+        let core_of = |thread: usize| (cores.len() >= threads).then(|| cores[thread]);
         let workers = (1..threads)
             .map(|worker| {
                 let shared = shared.clone();
-                let core = (cores.len() >= threads).then(|| cores[worker]);
+                let core = core_of(worker);
                 let handle = std::thread::Builder::new()
                     .name(format!("worker-{worker}"))
                     .spawn(move || {
@@ -96,6 +107,8 @@ impl Pool {
         Self {
             shared,
             workers,
+            spare: core_of(0).filter(|_| threads > 1),
+            next: (0..threads).map(|_| Line::default()).collect(),
             busy: Mutex::new(()),
         }
     }
@@ -111,6 +124,15 @@ impl Pool {
         self.workers.len() + 1
     }
 
+    /// Keeps the calling thread on the core that the workers leave free. The thread that hands out the jobs should do so once: left where
+    /// the system puts it, it may share a worker's core, and the two then take turns at the system's pace, a thousand times slower than
+    /// a job's start. Does nothing where there are fewer cores than threads, or no workers.
+    pub fn pin_caller(&self) {
+        if let Some(core) = self.spare {
+            pin_to(core);
+        }
+    }
+
     /// Calls `job` once for each number below [`threads`](Self::threads), at the same time on as many threads, and returns when all
     /// are done. While another thread uses the pool, or from within a job, the calls follow one another on the calling thread: a job
     /// must not wait for another.
@@ -118,16 +140,62 @@ impl Pool {
     /// # Panics
     /// If `job` does, with what it panicked with.
     pub fn broadcast(&self, job: impl Fn(usize) + Sync) {
-        let _alone = match self.busy.try_lock() {
-            // A poisoned lock guards nothing that a panic could have left half done.
-            Ok(guard) => guard,
-            Err(TryLockError::Poisoned(guard)) => guard.into_inner(),
-            Err(TryLockError::WouldBlock) => return (0..self.threads()).for_each(job),
+        match self.alone() {
+            Some(alone) => self.run(&alone, &job),
+            None => (0..self.threads()).for_each(job),
+        }
+    }
+
+    /// Cuts `0..len` into chunks of `chunk` and calls `job` on each. Each thread begins with a part of its own and goes through it in
+    /// order, so that what it reads is one long stream (a prefetcher that runs past a chunk's end then fetches what comes next, not what
+    /// another core reads); done with it, it takes from the parts of others, so that one that started late, or was interrupted, is not
+    /// waited for.
+    ///
+    /// # Panics
+    /// If `job` does, or `chunk` is 0.
+    pub fn for_each_chunk(&self, len: usize, chunk: usize, job: impl Fn(Range<usize>) + Sync) {
+        assert!(chunk > 0);
+        let chunks = len.div_ceil(chunk);
+        let call = |index: usize| job(index * chunk..len.min((index + 1) * chunk));
+        let together = chunks > 1 && !self.workers.is_empty();
+        let Some(alone) = together.then(|| self.alone()).flatten() else {
+            return (0..chunks).for_each(call);
         };
+        let threads = self.threads();
+        let begin = |part: usize| chunks * part / threads;
+        for (part, next) in self.next.iter().enumerate() {
+            next.0.store(begin(part), Ordering::Relaxed);
+        }
+        self.run(&alone, &|thread| {
+            for part in (thread..threads).chain(0..thread) {
+                let (next, end) = (&self.next[part].0, begin(part + 1));
+                // A look first: a part that is done is not fought for.
+                while next.load(Ordering::Relaxed) < end {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    if index < end {
+                        call(index);
+                    }
+                }
+            }
+        });
+    }
+
+    /// The right to give the workers a job, unless they have one.
+    fn alone(&self) -> Option<MutexGuard<'_, ()>> {
+        match self.busy.try_lock() {
+            // A poisoned lock guards nothing that a panic could have left half done.
+            Ok(guard) => Some(guard),
+            Err(TryLockError::Poisoned(guard)) => Some(guard.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    /// One job, from its start on all threads to its end on the last.
+    fn run(&self, _alone: &MutexGuard<'_, ()>, job: &(dyn Fn(usize) + Sync)) {
         if self.workers.is_empty() {
             return job(0);
         }
-        self.start(&job);
+        self.start(job);
         let own = catch_unwind(AssertUnwindSafe(|| job(0)));
         wait_until(|| self.shared.running.load(Ordering::Acquire) == 0);
         let theirs = self.shared.panic.lock().ok().and_then(|mut it| it.take());
@@ -137,30 +205,6 @@ impl Pool {
         if let Some(panic) = theirs {
             resume_unwind(panic);
         }
-    }
-
-    /// Cuts `0..len` into chunks of `chunk` and calls `job` on each. A thread takes the next chunk when it is done with one, so that
-    /// one that started late, or was interrupted, is not waited for.
-    ///
-    /// # Panics
-    /// If `job` does, or `chunk` is 0.
-    pub fn for_each_chunk(&self, len: usize, chunk: usize, job: impl Fn(Range<usize>) + Sync) {
-        assert!(chunk > 0);
-        let chunks = len.div_ceil(chunk);
-        let run = |index: usize| job(index * chunk..len.min((index + 1) * chunk));
-        if chunks <= 1 || self.workers.is_empty() {
-            return (0..chunks).for_each(run);
-        }
-        let next = AtomicUsize::new(0);
-        self.broadcast(|_| {
-            loop {
-                let index = next.fetch_add(1, Ordering::Relaxed);
-                if index >= chunks {
-                    return;
-                }
-                run(index);
-            }
-        });
     }
 
     fn start(&self, job: &(dyn Fn(usize) + Sync)) {
@@ -255,51 +299,6 @@ fn wait_until(done: impl Fn() -> bool) {
     }
 }
 
-/// The cores that this process may run on, by the system's numbers, as they were when it was first asked: a thread that was pinned
-/// since sees only its own.
-#[cfg(target_os = "linux")]
-pub fn allowed_cores() -> Vec<usize> {
-    static CORES: OnceLock<Vec<usize>> = OnceLock::new();
-    CORES.get_or_init(ask_for_cores).clone()
-}
-
-#[cfg(target_os = "linux")]
-fn ask_for_cores() -> Vec<usize> {
-    // SAFETY: a zeroed set is a valid, empty one, and its size is passed along.
-    let set = unsafe {
-        let mut set: libc::cpu_set_t = std::mem::zeroed();
-        if libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &mut set) != 0 {
-            return (0..std::thread::available_parallelism().map_or(1, usize::from)).collect();
-        }
-        set
-    };
-    (0..libc::CPU_SETSIZE as usize)
-        // SAFETY: the number is within the set.
-        .filter(|core| unsafe { libc::CPU_ISSET(*core, &set) })
-        .collect()
-}
-
-/// The cores that this process may run on, numbered from 0.
-#[cfg(not(target_os = "linux"))]
-pub fn allowed_cores() -> Vec<usize> {
-    (0..std::thread::available_parallelism().map_or(1, usize::from)).collect()
-}
-
-/// Keeps the calling thread on one core. A system that refuses leaves it where it is: slower, not wrong.
-#[cfg(target_os = "linux")]
-pub fn pin_to(core: usize) {
-    // SAFETY: a zeroed set is valid, the core's number comes from `allowed_cores`, and 0 is the calling thread.
-    unsafe {
-        let mut set: libc::cpu_set_t = std::mem::zeroed();
-        libc::CPU_SET(core, &mut set);
-        libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &set);
-    }
-}
-
-/// Does nothing: this system has no call for it that works alike.
-#[cfg(not(target_os = "linux"))]
-pub fn pin_to(_core: usize) {}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -327,6 +326,29 @@ mod tests {
             allowed_cores()
         });
         assert_eq!(found.join().unwrap(), cores);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_pinned_caller_shares_no_core_with_a_worker() {
+        let cores = allowed_cores();
+        let pool = Pool::new(cores.len());
+        std::thread::spawn(move || {
+            pool.pin_caller();
+            let seen: Vec<_> = cores.iter().map(|_| AtomicUsize::new(usize::MAX)).collect();
+            for _ in 0..100 {
+                pool.broadcast(|worker| {
+                    // SAFETY: it takes nothing and always answers.
+                    let core = unsafe { libc::sched_getcpu() };
+                    seen[worker].store(core as usize, Ordering::Relaxed);
+                });
+                let mut seen: Vec<_> = seen.iter().map(|it| it.load(Ordering::Relaxed)).collect();
+                seen.sort_unstable();
+                assert!(cores.len() == 1 || seen == cores);
+            }
+        })
+        .join()
+        .unwrap();
     }
 
     #[test]

@@ -1,14 +1,16 @@
 //! Products with quantised weights: bytes a second with one row, operations a second with many, beside f32 in the same run.
 //!
-//! One row reads the weight once, so its floor is the bandwidth of DRAM, measured here as well; the weights are rotated through more memory
-//! than any cache holds. Many rows are bound by arithmetic.
+//! One row reads the weight once, so its floor is the bandwidth of DRAM: what the same threads read from as much memory, in the same turn,
+//! both the best of three passes. The weights are rotated through more memory than any cache holds. Many rows are bound by arithmetic.
 
 use benches::Bench;
 use memory_hierarchy::gemm::{self, Panels, Rows};
-use memory_hierarchy::{Isa, Pool, probe};
+use memory_hierarchy::probe::bandwidth::{Traffic, WorkingSet};
+use memory_hierarchy::probe::fastest;
+use memory_hierarchy::{Isa, Pool};
 use numerics::blocks::{Q4, Q8};
 use numerics::matmul::{Activations, IntIsa, PackedBlocks, multiply};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Outputs and inputs of a weight: an up-projection of a model of a billion parameters.
 const N: usize = 8192;
@@ -20,6 +22,7 @@ const SAMPLES: usize = 15;
 
 fn main() {
     let pool = Pool::global();
+    pool.pin_caller();
     let mut bench = Bench::new(
         "stage-02 --bench matmul",
         "02-matmul",
@@ -64,17 +67,19 @@ fn main() {
         Some(series) => series.2.push(value),
         None => series.push((name.to_owned(), unit, vec![value])),
     };
+    let set = WorkingSet::new(pool, COPIES * weights[0].1[0].bytes() / pool.threads());
     for _ in 0..SAMPLES {
-        let bandwidth = probe::dram_read_bandwidth(pool);
-        keep("dram-read", "GB/s", bandwidth);
         for (name, weights) in &weights {
+            let bandwidth = set.gb_s(pool, Traffic::Read, Duration::ZERO);
+            keep(&format!("dram-read-{name}"), "GB/s", bandwidth);
             let mut product = |rows: usize, weight: &PackedBlocks| {
                 activations.quantise(pool, isa, &x, K, rows, K);
                 multiply(pool, isa, &mut out, N, &activations, weight, None);
             };
-            let started = Instant::now();
-            weights.iter().for_each(|weight| product(1, weight));
-            let rate = (COPIES * weights[0].bytes()) as f64 / started.elapsed().as_secs_f64() / 1e9;
+            let ns = fastest(Duration::ZERO, || {
+                weights.iter().for_each(|weight| product(1, weight));
+            });
+            let rate = (COPIES * weights[0].bytes()) as f64 / ns;
             keep(&format!("gemv-{name}"), "GB/s", rate);
             keep(&format!("gemv-{name}-of-dram"), "x", rate / bandwidth);
             let started = Instant::now();

@@ -3,6 +3,7 @@
 use attention_variants::ops::{AttentionShape, Cpu, HostKv, HostTensor, KvType, Ops};
 use attention_variants::step::StepInputs;
 use benches::Bench;
+use memory_hierarchy::Pool;
 use std::time::Instant;
 
 const HEADS: usize = 32;
@@ -13,6 +14,11 @@ const ROPE: usize = 32;
 const BLOCK: usize = 16;
 
 fn main() {
+    // Cargo also starts benches to see that they run.
+    if !std::env::args().any(|argument| argument == "--bench") {
+        return;
+    }
+    Pool::global().pin_caller();
     let mut bench = Bench::new(
         "stage-03",
         "03-attention",
@@ -37,9 +43,8 @@ fn main() {
         );
         for context in [256usize, 1024, 4096, 16_384] {
             let mut step = Step::new(shape, context, context - 1);
-            bench.measure(&format!("decode-{name}/{context}"), 1, |b| {
-                b.iter(|| step.attend())
-            });
+            let series = format!("decode-{name}/{context}");
+            cost(&mut bench, &series, 1, || step.attend());
         }
     }
     // One more token with a cache, and computing all positions again as one must without.
@@ -49,16 +54,13 @@ fn main() {
             Step::new(&gqa, context, context - 1),
             Step::new(&gqa, context, 0),
         );
-        bench.measure(&format!("next-token-cached/{context}"), 1, |b| {
-            b.iter(|| one.attend())
-        });
-        bench.measure(&format!("next-token-recomputed/{context}"), 1, |b| {
-            b.iter(|| all.attend())
-        });
+        let series = format!("next-token-cached/{context}");
+        cost(&mut bench, &series, 1, || one.attend());
+        let series = format!("next-token-recomputed/{context}");
+        cost(&mut bench, &series, 1, || all.attend());
         // Tokens of one prompt share what is read; the last token alone reads it for itself.
-        bench.measure(&format!("prefill-per-token/{context}"), context, |b| {
-            b.iter(|| all.attend())
-        });
+        let series = format!("prefill-per-token/{context}");
+        cost(&mut bench, &series, context, || all.attend());
     }
     for (model, heads, kv_heads) in [("llama-3.2-1b", 32, 8), ("qwen2.5-0.5b", 14, 2)] {
         let shape = grouped(heads, kv_heads);
@@ -98,8 +100,26 @@ fn prefill_and_decode(bench: &mut Bench, model: &str, shape: &AttentionShape, kv
     );
 }
 
-/// Measures how much of `amount` a call does in a ns, 20 times over some 10 ms each.
-fn rate(bench: &mut Bench, series: &str, unit: &str, amount: usize, mut call: impl FnMut() -> f32) {
+/// Measures how much of `amount` a call does in a ns.
+fn rate(bench: &mut Bench, series: &str, unit: &str, amount: usize, call: impl FnMut() -> f32) {
+    let ns = times(call).into_iter();
+    let rates: Vec<f64> = ns.map(|ns| amount as f64 / ns).collect();
+    let best = rates.iter().copied().fold(0.0, f64::max);
+    println!("{series:<40} {best:8.2} {unit} at best");
+    bench.push(series, unit, rates);
+}
+
+/// Measures the ns that a call takes for each of `of` tokens.
+fn cost(bench: &mut Bench, series: &str, of: usize, call: impl FnMut() -> f32) {
+    let ns = times(call).into_iter();
+    let costs: Vec<f64> = ns.map(|ns| ns / of as f64).collect();
+    let best = costs.iter().copied().fold(f64::INFINITY, f64::min);
+    println!("{series:<40} {best:8.0} ns at best");
+    bench.push(series, "ns", costs);
+}
+
+/// The ns of a call, 20 times over some 10 ms each.
+fn times(mut call: impl FnMut() -> f32) -> Vec<f64> {
     let mut time = |calls: u32| {
         let start = Instant::now();
         for _ in 0..calls {
@@ -109,12 +129,7 @@ fn rate(bench: &mut Bench, series: &str, unit: &str, amount: usize, mut call: im
     };
     time(2);
     let calls = (1e7 / time(1)).ceil() as u32;
-    let rates: Vec<f64> = (0..20)
-        .map(|_| f64::from(calls) * amount as f64 / time(calls))
-        .collect();
-    let best = rates.iter().copied().fold(0.0, f64::max);
-    println!("{series:<40} {best:8.2} {unit} at best");
-    bench.push(series, unit, rates);
+    (0..20).map(|_| time(calls) / f64::from(calls)).collect()
 }
 
 fn shape(kv_heads: usize) -> AttentionShape {

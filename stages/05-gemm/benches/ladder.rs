@@ -1,8 +1,8 @@
 //! The GEMM ladder, step by step, beside cuBLASLt in one run: what each idea gained.
 //!
 //! All steps compute 4096³, the f32 ones too; those from k09 on also 8192³; the last three a product of few tiles, where they differ. Words
-//! after `--` choose steps by parts of their names. `RECORD=1` writes the record; with it, `GEMM_TESTS` names the built program of
-//! `kernels/tests/gemm_gpu.rs`, which then runs first: the tests that pass are listed in the record.
+//! after `--` choose steps by parts of their names. `RECORD=1` writes the record; with it, `GPU_TESTS` names built programs of
+//! tests, which then run first: those that pass are listed in the record ([`benches::gpu::tests`]).
 
 #[path = "gemm/cublaslt.rs"]
 mod cublaslt;
@@ -16,7 +16,7 @@ use cublaslt::CublasLt;
 use gemm::{Element, Operands, Problem};
 use kernels::{Graph, Kernel, Metadata, Result, Values, read};
 use lab::{Ladder, Single, median, resources};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 /// The files of the ladder; the step's name is what stands before the underscore.
 const STEPS: &[&str] = &[
@@ -53,7 +53,9 @@ const SOURCES: &[&str] = &[
     "kernels/include/sm90.h",
     "kernels/include/wgmma.h",
     "kernels/include/direct.h",
+    "kernels/include/cluster_sum.h",
     "kernels/include/epilogue.h",
+    "kernels/include/epilogue_tma.h",
     "kernels/include/stream_k.h",
     "stages/05-gemm/benches/ladder.rs",
     "stages/05-gemm/benches/ladder",
@@ -170,28 +172,8 @@ impl Table<'_> {
     }
 }
 
-/// Runs the program of the ladder's tests and returns the names of those that passed.
-fn tests(program: &str) -> Vec<String> {
-    let output = Command::new(program)
-        .args(["--ignored", "--test-threads=1"])
-        .output();
-    let said = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
-    let said = said.unwrap_or_else(|error| panic!("{program}: {error}"));
-    let passed = said
-        .lines()
-        .filter_map(|line| line.strip_prefix("test ")?.strip_suffix(" ... ok"));
-    let passed: Vec<String> = passed
-        .map(|name| format!("kernels::gemm_gpu::{name}"))
-        .collect();
-    let result = said.lines().rfind(|line| line.starts_with("test result"));
-    println!("{}", result.unwrap_or("the tests did not end"));
-    passed
-}
-
 fn main() -> Result<ExitCode> {
-    let passed = std::env::var("GEMM_TESTS")
-        .map(|program| tests(&program))
-        .unwrap_or_default();
+    let passed = benches::gpu::tests();
     let words: Vec<String> = std::env::args()
         .skip(1)
         .filter(|word| !word.starts_with('-'))

@@ -22,6 +22,9 @@ pub struct Config {
     pub occupancy: usize,
     /// Whether two warpgroups take tiles in turn, so that one multiplies while the other stores.
     pub turns: bool,
+    /// Parts of k, each done by blocks of its own in a larger cluster, which add up through each other's shared memory. Beyond 1, a
+    /// cluster does a single tile.
+    pub split: usize,
 }
 
 /// A configuration whose consumers share each tile.
@@ -43,7 +46,12 @@ pub(crate) const fn config(
         cluster,
         occupancy,
         turns: false,
+        split: 1,
     }
+}
+
+const fn in_parts(split: usize, of: Config) -> Config {
+    Config { split, ..of }
 }
 
 const fn in_turns(bq: usize, stages: usize, cluster: usize) -> Config {
@@ -56,14 +64,19 @@ const fn in_turns(bq: usize, stages: usize, cluster: usize) -> Config {
 /// All configurations that [`plan`](crate::plan) chooses from.
 pub const CONFIGS: &[Config] = &[
     config(true, 64, 8, 2, 6, 1, 2),
+    config(true, 64, 8, 4, 3, 1, 2),
     config(true, 64, 16, 2, 5, 1, 2),
+    config(true, 64, 16, 4, 2, 1, 2),
+    config(true, 64, 16, 4, 5, 1, 1),
     config(true, 64, 32, 2, 4, 1, 2),
     config(true, 64, 64, 2, 6, 1, 1),
-    config(true, 64, 128, 1, 8, 1, 1),
-    config(true, 64, 128, 1, 8, 2, 1),
+    config(true, 64, 128, 1, 9, 1, 1),
+    config(true, 64, 128, 1, 9, 2, 1),
     config(true, 128, 8, 1, 6, 1, 2),
     config(true, 128, 8, 2, 6, 1, 1),
+    config(true, 128, 8, 4, 3, 1, 1),
     config(true, 128, 16, 1, 5, 1, 2),
+    config(true, 128, 16, 4, 3, 1, 1),
     config(true, 128, 16, 2, 5, 1, 1),
     config(true, 128, 32, 2, 5, 1, 1),
     config(true, 128, 64, 2, 4, 1, 1),
@@ -74,35 +87,60 @@ pub const CONFIGS: &[Config] = &[
     config(false, 128, 96, 1, 7, 1, 1),
     config(false, 128, 128, 1, 6, 1, 1),
     config(false, 128, 128, 1, 6, 2, 1),
-    config(false, 128, 160, 1, 5, 1, 1),
-    config(false, 128, 160, 1, 5, 2, 1),
-    config(false, 128, 192, 1, 4, 1, 1),
-    config(false, 128, 192, 1, 4, 2, 1),
+    config(false, 128, 160, 1, 6, 1, 1),
+    config(false, 128, 160, 1, 6, 2, 1),
+    config(false, 128, 192, 1, 5, 1, 1),
+    config(false, 128, 192, 1, 5, 2, 1),
     config(false, 128, 224, 1, 4, 1, 1),
     config(false, 128, 224, 1, 4, 2, 1),
     config(false, 128, 256, 1, 4, 1, 1),
     config(false, 128, 256, 1, 4, 2, 1),
-    in_turns(128, 7, 1),
-    in_turns(192, 5, 2),
+    config(false, 128, 320, 1, 3, 2, 1),
+    in_turns(192, 6, 2),
     in_turns(256, 5, 1),
     in_turns(256, 5, 2),
+    in_parts(2, config(true, 64, 8, 2, 6, 1, 2)),
+    in_parts(4, config(true, 64, 8, 2, 6, 1, 2)),
+    in_parts(2, config(true, 64, 16, 2, 5, 1, 2)),
+    in_parts(2, config(true, 64, 32, 2, 4, 1, 2)),
+    in_parts(2, config(true, 128, 32, 2, 5, 1, 1)),
+    in_parts(2, config(true, 64, 64, 2, 6, 1, 1)),
+    in_parts(2, config(true, 128, 64, 2, 4, 1, 1)),
+    in_parts(2, config(true, 64, 128, 1, 9, 1, 1)),
+    in_parts(2, config(true, 128, 128, 1, 6, 1, 1)),
+    in_parts(2, config(true, 128, 128, 1, 6, 2, 1)),
+    in_parts(2, config(false, 128, 128, 1, 6, 1, 1)),
+    in_parts(2, config(false, 128, 128, 1, 6, 2, 1)),
+    in_parts(2, config(false, 128, 256, 1, 4, 1, 1)),
 ];
 
 impl Config {
-    /// Rows of Q that one store of the epilogue covers.
+    /// Rows of Q that a warp stores at a time.
     pub fn store_columns(&self) -> usize {
+        let share = self.share();
         match (self.swap, self.occupancy) {
-            (true, 1) => self.bq.min(64),
-            (true, _) => self.bq.min(16),
-            (false, _) if self.bq.is_multiple_of(64) && !self.turns => 64,
-            (false, _) => 32,
+            (true, 1) => share.min(64),
+            (true, _) => share.min(16),
+            // Wide pieces take registers, and these have the most sums a thread.
+            (false, 1) if share.is_multiple_of(64) && share <= 256 => 64,
+            (false, 1) => 32,
+            (false, _) => 16,
+        }
+    }
+
+    /// Rows of Q of a tile that a block stores: all, or its share where blocks divide k.
+    pub fn share(&self) -> usize {
+        if self.bq / self.split >= 16 {
+            self.bq / self.split
+        } else {
+            self.bq
         }
     }
 
     /// Shared memory of a block in bytes, as the kernel's metadata has it.
     pub fn shared_memory(&self) -> usize {
         1280 + self.stages * (self.bp + self.bq) * self.ks * 128
-            + (self.bp / 64 + usize::from(self.turns)) * 256 * self.store_columns()
+            + (self.bp / 64 + usize::from(self.turns)) * 128 * self.store_columns()
     }
 
     /// The kernel's parameters.
@@ -116,10 +154,9 @@ impl Config {
             ("OCC", self.occupancy),
             ("SWAP", usize::from(self.swap)),
             ("CQ", self.store_columns()),
-            ("CROWS", if self.swap { self.store_columns() } else { 64 }),
-            ("CCOLS", if self.swap { 64 } else { self.store_columns() }),
             ("EB", element.bytes()),
             ("TURNS", usize::from(self.turns)),
+            ("KPARTS", self.split),
         ];
         let set = set.map(|(name, value)| (name.to_owned(), value as i64));
         let mut values = Values::from(set);
@@ -141,7 +178,7 @@ mod tests {
             let (_, cluster, bytes) = source.metadata.block(&source.values).unwrap();
             assert_eq!(
                 (bytes as usize, cluster as usize),
-                (config.shared_memory(), config.cluster)
+                (config.shared_memory(), config.cluster * config.split)
             );
             // 228 KB a multiprocessor, of which the system keeps 1 KB a block.
             assert!(

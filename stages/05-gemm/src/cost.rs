@@ -25,15 +25,15 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// An H200 in a server. Device memory and tensor cores as one run each of a large copy and of cuBLAS's largest product gave them; L2,
-    /// latency and launch are estimates, to be replaced by a record of `kernels/micro`.
+    /// An H200 in a server. Device memory and tensor cores as one run each of a large copy and of cuBLAS's largest product gave them; L2 and
+    /// launch rounded from the record `micro-h200`, and the latency that of a loaded memory, twice what a chase through it shows.
     pub const H200: Self = Self {
         multiprocessors: 132,
         memory: 4.25e6,
-        l2: 7e6,
+        l2: 9e6,
         tensor: 808e6,
         latency: 0.9,
-        launch: 1.5,
+        launch: 0.5,
     };
 
     /// Operations a microsecond on elements of this type.
@@ -113,7 +113,8 @@ pub fn microseconds(problem: &Problem, plan: &Plan, machine: &Machine) -> f64 {
     let schedule = Schedule::new(problem, plan);
     let step = step(problem, plan, machine);
     // ANCHOR: solve-cost
-    let chain = busiest(&schedule) as f64 * step.max(machine.latency / plan.config.stages as f64);
+    let steps = busiest(&schedule).div_ceil(plan.config.split);
+    let chain = steps as f64 * step.max(machine.latency / plan.config.stages as f64);
     let memory = problem.bytes() / machine.memory;
     let l2 = l2_bytes(problem, plan) / machine.l2;
     let tile = (plan.config.bp * plan.config.bq) as f64;

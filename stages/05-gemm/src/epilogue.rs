@@ -57,37 +57,20 @@ impl Epilogue {
         }
     }
 
-    /// Columns of the result in the 16-bit units of its tensor map; they must fill a multiple of 16 bytes.
-    pub(crate) fn units(self, n: usize) -> usize {
-        self.columns(n) * self.bytes() / 2
-    }
-
     /// The kernel's parameters.
     pub fn parameters(self, config: &Config, element: Element) -> Values {
         let mut values = config.parameters(element);
-        // Half of the weight's rows fit in a piece of as many 16-bit units; without SWAP a piece of SiLU takes columns from twice the
-        // width, which must divide the tile.
+        // Without SWAP, a piece of SiLU takes columns from twice its width, which must divide the tile.
         let columns = match self {
             Self::SiluMul if !config.swap => [64, 32, 16]
                 .into_iter()
-                .find(|columns| config.bq.is_multiple_of(2 * columns))
+                .filter(|columns| *columns <= config.store_columns())
+                .find(|columns| config.share().is_multiple_of(2 * columns))
                 .expect("tiles are multiples of 32"),
             _ => config.store_columns(),
         };
-        let units = match self {
-            Self::SiluMul if !config.swap => columns,
-            Self::SiluMul => 32,
-            Self::E4m3 | Self::Int8 if config.swap => 32,
-            Self::E4m3 | Self::Int8 => columns / 2,
-            _ => values["CCOLS"] as usize,
-        };
-        for (name, value) in [
-            ("EPILOGUE", self as usize),
-            ("CQ", columns),
-            ("CCOLS", units),
-        ] {
-            values.insert(name.to_owned(), value as i64);
-        }
+        values.insert("EPILOGUE".to_owned(), self as i64);
+        values.insert("CQ".to_owned(), columns as i64);
         values
     }
 }
@@ -112,18 +95,9 @@ mod tests {
         for config in CONFIGS {
             for epilogue in Epilogue::ALL {
                 let values = epilogue.parameters(config, Element::Bf16);
-                let get = |name: &str| values[name] as usize;
                 let wide = epilogue == Epilogue::SiluMul && !config.swap;
-                let span = get("CQ") * if wide { 2 } else { 1 };
-                assert_eq!(config.bq % span, 0, "{config:?} {epilogue:?}");
-                // A piece is 64 rows of P by that, of which SiLU leaves half.
-                let left = 64 * span * epilogue.bytes()
-                    / if epilogue == Epilogue::SiluMul { 2 } else { 1 };
-                assert_eq!(
-                    get("CROWS") * get("CCOLS") * 2,
-                    left,
-                    "{config:?} {epilogue:?}"
-                );
+                let span = values["CQ"] as usize * if wide { 2 } else { 1 };
+                assert_eq!(config.share() % span, 0, "{config:?} {epilogue:?}");
             }
         }
     }

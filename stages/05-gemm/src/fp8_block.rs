@@ -35,10 +35,10 @@ pub fn block_parameters(config: &Config) -> Values {
     // Two temporaries where a stage has two products and registers are left.
     let two = config.ks * config.bq / columns >= 2 && config.bq <= 64;
     let store = config.bq.min(if config.occupancy == 2 { 16 } else { 32 });
-    let (tokens, store_rows, store_columns) = if config.swap {
-        (config.bq.max(64), store, 64)
+    let tokens = if config.swap {
+        config.bq.max(64)
     } else {
-        (config.bp, 64, store)
+        config.bp
     };
     let set = [
         ("BP", config.bp),
@@ -51,8 +51,6 @@ pub fn block_parameters(config: &Config) -> Values {
         ("OCC", config.occupancy),
         ("SWAP", usize::from(config.swap)),
         ("CQ", store),
-        ("CROWS", store_rows),
-        ("CCOLS", store_columns),
         ("SC", tokens),
     ];
     let set = set.map(|(name, value)| (name.to_owned(), value as i64));
@@ -129,8 +127,7 @@ impl BlockGemm {
             .integer("Q", q.1)
             .integer("K", k)
             .integer("STRIDE", operands.stride)
-            .integer("ROWS", m)
-            .integer("COLS", n)
+            .integer("PANEL", crate::schedule::panel(problem, plan))
             .integer("WHOLE", plan.whole)
             .integer("WORKERS", plan.workers);
         kernel.prepare(&arguments)

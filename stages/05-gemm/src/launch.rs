@@ -7,6 +7,9 @@ use kernels::{Arguments, Buffer, Device, Error, Kernel, Launch, Result, Values};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
+/// The kernel that everything TMA can address goes to.
+const PATH: &str = "gemm/k17_stream_k.cu";
+
 /// The kernels of one device, compiled when they are first asked for, and the workspace that they share.
 pub struct Gemm {
     device: Device,
@@ -48,8 +51,8 @@ impl Gemm {
     /// If the workspace cannot be had.
     pub fn new(device: &Device) -> Result<Self> {
         let sms = device.multiprocessors() as usize;
-        // A block's sums are 128 x 256 or 256 x 128 in 32 bits; a flag for each of its blocks of 64 rows.
-        let sums = device.allocate(sms * 128 * 256 * 4)?;
+        // A block's sums are 128 x 320 at most, in 32 bits; a flag for each of its blocks of 64 rows.
+        let sums = device.allocate(sms * 128 * 320 * 4)?;
         let flags = device.allocate(sms * 4 * 4)?;
         device.fill(&flags, 0)?;
         Ok(Self {
@@ -70,6 +73,17 @@ impl Gemm {
         if !problem.suits_tma() {
             return self.prepare_any(problem, operands);
         }
+        let (tiles, steps) = plan.config.tiles(problem);
+        if plan.config.split > 1
+            && (plan.whole != tiles || plan.workers < tiles || steps < plan.config.split)
+        {
+            return Err(Error::Launch {
+                path: PATH.to_owned(),
+                why: format!(
+                    "{plan:?}: where blocks divide k, each cluster does one tile, and each block some of its {steps} steps"
+                ),
+            });
+        }
         let epilogue = operands.epilogue;
         let kernel = self.kernel(problem.element, plan, epilogue)?;
         let tall = |first, second| {
@@ -82,11 +96,6 @@ impl Gemm {
         let (p, q) = tall(operands.a, operands.b);
         let (scale_p, scale_q) = tall(operands.scale_a, operands.scale_b);
         let (rows_p, rows_q) = if plan.config.swap { (n, m) } else { (m, n) };
-        // A tensor map is of some memory, even where it is not used.
-        let residual = match epilogue {
-            Epilogue::Residual => operands.residual,
-            _ => operands.c,
-        };
         let arguments = Arguments::default()
             .address("p", p)
             .address("q", q)
@@ -97,13 +106,12 @@ impl Gemm {
             .address("scale_q", scale_q)
             .float("alpha", operands.alpha)
             .address("bias", operands.bias)
-            .address("residual", residual)
+            .address("residual", operands.residual)
             .address("out_scale", operands.out_scale)
             .integer("P", rows_p)
             .integer("Q", rows_q)
             .integer("K", k)
-            .integer("ROWS", m)
-            .integer("COLS", epilogue.units(n))
+            .integer("PANEL", crate::schedule::panel(problem, plan))
             .integer("WHOLE", plan.whole)
             .integer("WORKERS", plan.workers);
         kernel.prepare(&arguments)
@@ -143,7 +151,7 @@ impl Gemm {
         }
         let kernel = Kernel::load(
             &self.device,
-            "gemm/k17_stream_k.cu",
+            PATH,
             &epilogue.parameters(&plan.config, element),
         )?;
         self.kernels.borrow_mut().insert(key, kernel.clone());

@@ -30,7 +30,7 @@ impl Plan {
     /// Deals the tiles of `problem` on a GPU with `sms` multiprocessors.
     pub fn new(config: Config, split: Split, problem: &Problem, sms: usize) -> Self {
         let (tiles, steps) = config.tiles(problem);
-        let most = (sms / config.cluster).max(1);
+        let most = (sms / (config.cluster * config.split)).max(1);
         let (workers, whole) = match split {
             Split::Whole => (most.min(tiles), tiles),
             Split::Tail => (most.min(tiles * steps), tiles / most * most),
@@ -73,10 +73,13 @@ impl Config {
 pub fn plans(problem: &Problem, sms: usize) -> Vec<(Split, Plan)> {
     let mut found = Vec::new();
     for &config in CONFIGS.iter().filter(|config| !config.wastes(problem)) {
-        let (tiles, _) = config.tiles(problem);
-        let most = sms / config.cluster;
+        let (tiles, steps) = config.tiles(problem);
+        let most = sms / (config.cluster * config.split);
+        if config.split > 1 && (tiles > most || steps < config.split) {
+            continue;
+        }
         let mut splits = vec![Split::Whole];
-        if !tiles.is_multiple_of(most) {
+        if config.split == 1 && !tiles.is_multiple_of(most) {
             splits.push(Split::Tail);
             if tiles > most {
                 splits.push(Split::TwoRounds);

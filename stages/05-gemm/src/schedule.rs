@@ -83,6 +83,57 @@ impl Schedule {
     }
 }
 
+/// Of 50 to 60 MB of L2, what a product can count on: each half of the chip keeps copies of its own, and results pass through.
+const L2_KEEPS: usize = 24 << 20;
+
+/// How many tiles along P go together ([`tile_place`]): as many as need the fewest bytes of device memory.
+pub fn panel(problem: &Problem, plan: &Plan) -> usize {
+    let config = plan.config;
+    let row = problem.k * problem.element.bytes();
+    let side = |rows, tile| Side { rows, tile, row };
+    let (weights, tokens) = if config.swap {
+        (config.bp * config.cluster, config.bq)
+    } else {
+        (config.bq, config.bp * config.cluster)
+    };
+    let (weights, tokens) = (side(problem.n, weights), side(problem.m, tokens));
+    if config.swap {
+        cheapest_panel(&weights, &tokens, plan.workers)
+    } else {
+        cheapest_panel(&tokens, &weights, plan.workers)
+    }
+}
+
+/// An operand: its rows, how many a tile has, and the bytes of each.
+pub(crate) struct Side {
+    pub rows: usize,
+    pub tile: usize,
+    pub row: usize,
+}
+
+/// [`panel`] for any operands. A panel of P that L2 keeps is read once, else anew for each wave; all of Q is read anew for each panel,
+/// unless L2 keeps it whole.
+pub(crate) fn cheapest_panel(p: &Side, q: &Side, workers: usize) -> usize {
+    let (tiles_p, tiles_q) = (p.rows.div_ceil(p.tile), q.rows.div_ceil(q.tile));
+    let bytes = |panel: usize| {
+        let waves = (panel * tiles_q).div_ceil(workers);
+        let kept = panel * p.tile * p.row <= L2_KEEPS;
+        let panels = tiles_p.div_ceil(panel);
+        let of_p = p.rows * p.row * if kept { 1 } else { waves };
+        let whole = q.rows * q.row <= L2_KEEPS;
+        of_p + q.rows * q.row * if whole { 1 } else { panels }
+    };
+    let powers = (0..)
+        .map(|power| 1 << power)
+        .take_while(|panel| *panel < tiles_p);
+    // Of equals the squarest: what runs at the same time then asks L2 for the fewest different rows.
+    let square = |panel: usize| (panel * p.tile).max(workers.div_ceil(panel) * q.tile);
+    powers
+        .chain([tiles_p])
+        .min_by_key(|panel| (bytes(*panel), square(*panel)))
+        .expect("there is a tile")
+}
+
 /// Where a tile lies, as `(p, q)` in a grid of `tiles_p` by `tiles_q`.
 ///
 /// Tiles that are computed at the same time should need few different rows of P and Q, since those are what L2 holds. A wave of
@@ -94,4 +145,36 @@ pub fn tile_place(tile: usize, tiles_p: usize, tiles_q: usize, group: usize) -> 
     let size = group.min(tiles_p - of_group * group);
     (of_group * group + within % size, within / size)
     // ANCHOR_END: solve-tile-place
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{CONFIGS, Element, Split};
+
+    #[test]
+    fn a_panel_that_l2_keeps_is_as_high_as_the_product_and_others_are_square() {
+        let config = |cluster| {
+            let wide =
+                |c: &&crate::Config| !c.swap && c.bq == 256 && c.cluster == cluster && !c.turns;
+            *CONFIGS.iter().find(wide).expect("it is there")
+        };
+        let of = |m, n, k, cluster| {
+            let problem = Problem {
+                m,
+                n,
+                k,
+                element: Element::Bf16,
+            };
+            panel(
+                &problem,
+                &Plan::new(config(cluster), Split::Whole, &problem, 132),
+            )
+        };
+        // 8 MB of tokens stay, so that 33 MB of weights pass by once.
+        assert_eq!(of(8192, 32768, 512, 1), 64);
+        // 134 MB each: a wave of 66 tiles of 256 x 256 is as square as it can be.
+        assert_eq!(of(8192, 8192, 8192, 2), 8);
+        assert_eq!(of(1, 8, 16, 1), 1);
+    }
 }

@@ -30,14 +30,15 @@ pub fn line(problem: &Problem, config: &Config, split: Split) -> String {
     let c = config;
     let swap = u8::from(c.swap);
     format!(
-        "{element:?},{m},{n},{k},{split:?},{swap},{},{},{},{},{},{},{}",
+        "{element:?},{m},{n},{k},{split:?},{swap},{},{},{},{},{},{},{},{}",
         c.bp,
         c.bq,
         c.ks,
         c.stages,
         c.cluster,
         c.occupancy,
-        u8::from(c.turns)
+        u8::from(c.turns),
+        c.split
     )
 }
 
@@ -53,7 +54,7 @@ fn parse(text: &str) -> Table {
             .iter()
             .filter_map(|size| size.parse().ok())
             .collect();
-        let ([m, n, k], [swap, bp, bq, ks, stages, cluster, occupancy, turns]) =
+        let ([m, n, k], [swap, bp, bq, ks, stages, cluster, occupancy, turns, parts]) =
             (&numbers[..], &sizes[..])
         else {
             continue;
@@ -67,6 +68,7 @@ fn parse(text: &str) -> Table {
             cluster: *cluster,
             occupancy: *occupancy,
             turns: *turns == 1,
+            split: *parts,
         };
         let all = [Element::Bf16, Element::F16, Element::E4m3, Element::Int8];
         let element = all
@@ -108,6 +110,6 @@ mod tests {
         let layer = &table[&(Element::E4m3, 4096, 1024)];
         assert_eq!(layer[&8], best[0].1);
         assert_eq!(layer.range(9..).next().unwrap().1, &best[1].1);
-        assert!(parse("Bf16,1,8,8,Whole,1,3,3,3,3,3,3,0\nnonsense\n").is_empty());
+        assert!(parse("Bf16,1,8,8,Whole,1,3,3,3,3,3,3,0,1\nnonsense\n").is_empty());
     }
 }

@@ -67,7 +67,7 @@ impl W4Config {
     /// keeps 1 KB a block.
     pub fn stages(&self) -> usize {
         let room = (228 / self.occupancy - 1) * 1024;
-        let other = 1024 + self.warpgroups * 256 * self.store_tokens();
+        let other = 1024 + self.warpgroups * 128 * self.store_tokens();
         ((room - other) / (self.stage_bytes() + 16)).min(16)
     }
 
@@ -97,7 +97,7 @@ pub struct W4Plan {
 }
 
 impl W4Plan {
-    /// Microseconds that the plan should take, by guesses that a tuned table may replace: a worker's steps, each as long as memory, L2 or
+    /// Microseconds that the plan should take: a worker's steps, each as long as memory, L2 or
     /// the warpgroups' arithmetic take; the reduction; and a pause where the next launch finds no room to begin in.
     fn estimate(&self, m: usize, n: usize, k: usize, sms: usize) -> f64 {
         let (tiles, steps) = tiles(&self.config, m, n, k);
@@ -109,9 +109,13 @@ impl W4Plan {
         let share = sms as f64 * beside;
         let memory = units * UNIT_BYTES as f64 * share / 4.2e6;
         let cache = self.config.stage_bytes() as f64 * share / 5.5e6;
-        // A warpgroup alone waits between its instructions; several fill each other's gaps.
+        // A warpgroup goes through its blocks one after the other, whatever the others do; and all of them share the issue slots. Read off
+        // times of the bench `w4` on an H200.
+        let tokens = self.config.tokens as f64;
+        let in_turn = 0.17 + self.config.blocks as f64 * (0.23 + tokens * 0.0031);
         let groups = self.config.warpgroups as f64 * beside;
-        let arithmetic = units * beside * (0.17 / groups).max(0.08);
+        let issued = groups * (0.07 + self.config.blocks as f64 * (0.09 + tokens * 0.0042));
+        let arithmetic = in_turn.max(issued);
         let full = self.workers > sms * (self.config.occupancy - 1);
         let time = most as f64 * memory.max(cache).max(arithmetic) + if full { 1.5 } else { 0.0 };
         if shared == 0 {

@@ -158,8 +158,13 @@ fn check(shape: (usize, usize, usize), epilogues: &[Epilogue]) {
         for config in CONFIGS {
             let (tiles, steps) = config.tiles(&problem);
             let most = sms / config.cluster;
-            // Whole tiles only, and all of them cut: whoever owns a tile must do the epilogue, once.
-            for (workers, whole) in [(most.min(tiles), tiles), (most.min(tiles * steps), 0)] {
+            // Whole tiles only, and all of them cut: whoever owns a tile must do the epilogue, once. Where blocks divide k, a tile each.
+            let plans = match config.split {
+                1 => vec![(most.min(tiles), tiles), (most.min(tiles * steps), 0)],
+                split if steps >= split => vec![(tiles, tiles)],
+                _ => vec![],
+            };
+            for (workers, whole) in plans {
                 let plan = Plan {
                     config: *config,
                     workers,

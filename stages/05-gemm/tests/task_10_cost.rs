@@ -19,7 +19,7 @@ fn problem(m: usize, n: usize, k: usize) -> Problem {
 fn all_plans(problem: &Problem) -> Vec<Plan> {
     let of = |config: &Config| {
         let (tiles, steps) = config.tiles(problem);
-        let most = H200.multiprocessors / config.cluster;
+        let most = H200.multiprocessors / (config.cluster * config.split);
         let plan = |workers, whole| Plan {
             config: *config,
             workers,
@@ -45,7 +45,7 @@ fn whole(problem: &Problem, config: Config) -> Plan {
     let (tiles, _) = config.tiles(problem);
     Plan {
         config,
-        workers: (H200.multiprocessors / config.cluster).min(tiles),
+        workers: (H200.multiprocessors / (config.cluster * config.split)).min(tiles),
         whole: tiles,
     }
 }

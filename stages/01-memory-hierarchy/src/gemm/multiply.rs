@@ -9,6 +9,8 @@
 //!   for which it would stay in L1, did not help: each block loads and stores the tile's sums once more.
 //! - Strips are grouped so that a block of a group stays in L2 as well while panel after panel passes.
 //!
+//! A single row has nothing to keep in a cache: its `k` is not cut, so that each panel is one stream from its beginning to its end.
+//!
 //! Weights of 16 bits are widened once a block if several strips use it, and inside the tile if one does: decode then reads the weight
 //! as it lies in memory, and nothing is written.
 //!
@@ -17,7 +19,7 @@
 
 use super::panels::{NR, Panels};
 use super::plan::{Part, Plan};
-use super::tile::{AHEAD, K_BLOCK, MAX_ROWS, Micro, Operands, X_STRIDE, span};
+use super::tile::{K_BLOCK, MAX_ROWS, Micro, Operands, X_STRIDE, ahead, span};
 use crate::buffer::{Buffer, Plain};
 use crate::pool::Pool;
 use crate::simd::{Element, Isa, Kernel, Simd};
@@ -239,7 +241,7 @@ impl<E: Element + Plain> Task<'_, E> {
         let plan = self.plan;
         let mut k = 0;
         loop {
-            let len = K_BLOCK.min(plan.k - k);
+            let len = plan.block.min(plan.k - k);
             // SAFETY: the caller's promise; blocks lie inside the panels.
             unsafe {
                 if self.part.strips.len() == 1 || size_of::<E>() == size_of::<f32>() {
@@ -327,7 +329,7 @@ impl<E: Element + Plain> Task<'_, E> {
                 panel_stride,
                 k: len,
                 resume: k > 0,
-                ahead: AHEAD,
+                ahead: ahead(height),
             };
             if rows == height && cols == count * NR {
                 return S::run(&operands, height, count);

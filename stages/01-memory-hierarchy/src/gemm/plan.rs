@@ -31,6 +31,8 @@ pub(super) struct Plan {
     last: usize,
     /// Rows of all strips.
     pub padded: usize,
+    /// Steps of `k` that a tile goes at a time.
+    pub block: usize,
     group_strips: usize,
     group_panels: usize,
     pub serial: bool,
@@ -54,6 +56,7 @@ impl Plan {
         let row_groups = wanted
             .div_ceil(panels.div_ceil(group_panels))
             .max(strips.div_ceil(GROUP_STRIPS));
+        let padded = (strips - 1) * tall + last;
         Self {
             rows,
             n,
@@ -61,7 +64,8 @@ impl Plan {
             tall,
             strips,
             last,
-            padded: (strips - 1) * tall + last,
+            padded,
+            block: if padded == 1 { k } else { K_BLOCK },
             group_strips: strips.div_ceil(row_groups.min(strips)),
             group_panels,
             serial,

@@ -17,8 +17,11 @@ pub(super) const K_BLOCK: usize = 1024;
 /// line more than a block, so that the rows of a tile do not fall into the same set of the L1 cache.
 pub(super) const X_STRIDE: usize = K_BLOCK + 16;
 
-/// Bytes by which the panel is asked for ahead of its use.
-pub(super) const AHEAD: usize = 1024;
+/// Bytes by which a tile that multiplies long enough asks for the panel ahead of its use. One of a row or two only reads, and the hardware
+/// then follows the stream better than it obeys: asking costs it a tenth of the bandwidth.
+pub(super) const fn ahead(height: usize) -> usize {
+    if height > 2 { 1024 } else { 0 }
+}
 
 /// Rows of the tallest tile of an instruction set with vectors of this many lanes.
 pub(super) const fn tallest(lanes: usize) -> usize {
@@ -141,7 +144,7 @@ pub(super) struct Operands<E> {
     pub panel_stride: usize,
     pub k: usize,
     pub resume: bool,
-    /// Bytes by which the panel is asked for ahead of its use.
+    /// Bytes by which the panel is asked for ahead of its use; 0 asks for nothing.
     pub ahead: usize,
 }
 
@@ -204,7 +207,7 @@ impl<E: Element> Operands<E> {
             for _ in 0..self.k {
                 for v in 0..V {
                     // A line is asked for once, by the vector that begins it.
-                    if (v * S::LANES * size_of::<E>()).is_multiple_of(LINE) {
+                    if self.ahead > 0 && (v * S::LANES * size_of::<E>()).is_multiple_of(LINE) {
                         prefetch(w[v].wrapping_byte_add(self.ahead));
                     }
                 }

@@ -76,17 +76,14 @@ fn fma<const CHAINS: usize>(isa: Isa) {
 
 /// The peaks of one core on all instruction sets and element types that it has. Takes half a second.
 pub fn peaks() -> Vec<Peak> {
-    let mut peaks: Vec<_> = Isa::available()
-        .into_iter()
-        .map(|isa| Peak {
-            dtype: "f32",
-            isa: isa.name(),
-            gflops: fma_peak(isa),
-        })
-        .collect();
+    let peaks = Isa::available().into_iter().map(|isa| Peak {
+        dtype: "f32",
+        isa: isa.name(),
+        gflops: fma_peak(isa),
+    });
     #[cfg(target_arch = "x86_64")]
-    peaks.extend(x86::dots());
-    peaks
+    let peaks = peaks.chain(x86::dots());
+    peaks.collect()
 }
 
 /// Products of short types summed in 32 bits: one instruction multiplies two or four pairs for each lane.

@@ -85,7 +85,7 @@ element!(bf16, bf16::ZERO, load_bf16);
 element!(f16, f16::ZERO, load_f16);
 element!(i8, 0, load_i8);
 
-/// Asks for the cache line at an address, which may lie anywhere: a hint, that reads nothing.
+/// Asks for the cache line at an address, which may lie anywhere, to come to L1: a hint, that reads nothing.
 #[inline(always)]
 pub fn prefetch<T>(address: *const T) {
     #[cfg(target_arch = "x86_64")]
@@ -98,6 +98,24 @@ pub fn prefetch<T>(address: *const T) {
     // SAFETY: part of every AArch64; faults at no address.
     unsafe {
         std::arch::asm!("prfm pldl1keep, [{}]", in(reg) address, options(nostack, readonly, preserves_flags));
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    let _ = address;
+}
+
+/// [`prefetch`] to L2: it takes no place among the few lines that L1 waits for.
+#[inline(always)]
+pub fn prefetch_to_l2<T>(address: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: part of every x86-64; faults at no address.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T1>(address.cast());
+    }
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: part of every AArch64; faults at no address.
+    unsafe {
+        std::arch::asm!("prfm pldl2keep, [{}]", in(reg) address, options(nostack, readonly, preserves_flags));
     }
     #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     let _ = address;

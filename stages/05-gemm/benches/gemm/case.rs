@@ -75,7 +75,7 @@ pub fn name(plan: &Plan) -> String {
         (false, false) => "plain",
     };
     format!(
-        "{side}-{}x{}-k{}-s{}-c{}-o{}-w{}-{}",
-        c.bp, c.bq, c.ks, c.stages, c.cluster, c.occupancy, plan.workers, plan.whole
+        "{side}-{}x{}-k{}-s{}-c{}-o{}-p{}-w{}-{}",
+        c.bp, c.bq, c.ks, c.stages, c.cluster, c.occupancy, c.split, plan.workers, plan.whole
     )
 }
