@@ -51,7 +51,12 @@ fn main() {
         "capstone --bench mixed",
         "02-mixed-widths",
         "The embedded model with several widths and with one of the same size, by GPTQ; embedding and norms in bf16",
-        &["capstone/src/quantize", "stages/02-numerics/src"],
+        &[
+            "capstone/src/quantize",
+            "stages/02-numerics/src/algorithms",
+            "stages/02-numerics/src/float",
+            "stages/02-numerics/src/quant",
+        ],
     );
     let lists = Lists::new(&SOURCE, QUESTIONS, WINDOWS);
     let checkpoint = Checkpoint::read(&SOURCE).expect("the embedded model is there");
