@@ -11,7 +11,7 @@ mod paired;
 use benches::Bench;
 use fastserve::embedded::SOURCE;
 use fastserve::quantize::checkpoint::Checkpoint;
-use fastserve::quantize::evaluate::{Score, divergence, exact_rate, mean_loss, score, with_model};
+use fastserve::quantize::evaluate::{Score, divergence, mean_loss, score, with_model};
 use fastserve::quantize::policy::{Choice, allocate, mixed, sensitivity};
 use fastserve::quantize::recipe::{Method, QuantisedModel, quantise};
 use fastserve::quantize::text::Sequence;
@@ -25,8 +25,8 @@ const QUESTIONS: usize = 1000;
 /// All windows of the held-out chapters.
 const WINDOWS: usize = usize::MAX;
 /// Calibration conversations, of 192, and texts, of 12, that sensitivity is measured on.
-const CONVERSATIONS: usize = 32;
-const TEXTS: usize = 4;
+const CONVERSATIONS: usize = 64;
+const TEXTS: usize = 6;
 /// What a policy chooses from, in order of size: bits, and weights that share a scale.
 const VARIANTS: [(u32, usize); 7] = [
     (2, 128),
@@ -51,7 +51,12 @@ fn main() {
         "capstone --bench mixed",
         "02-mixed-widths",
         "The embedded model with several widths and with one of the same size, by GPTQ; embedding and norms in bf16",
-        &["capstone/src/quantize", "stages/02-numerics/src"],
+        &[
+            "capstone/src/quantize",
+            "stages/02-numerics/src/algorithms",
+            "stages/02-numerics/src/float",
+            "stages/02-numerics/src/quant",
+        ],
     );
     let lists = Lists::new(&SOURCE, QUESTIONS, WINDOWS);
     let checkpoint = Checkpoint::read(&SOURCE).expect("the embedded model is there");
@@ -161,63 +166,104 @@ fn spread(units: impl Iterator<Item = (f64, f64)>) -> f64 {
     all / size / (logarithms / size).exp()
 }
 
-/// What a model makes of all questions, and of the held-out windows.
-fn judged(lists: &Lists, model: &QuantisedModel) -> [Vec<Score>; 2] {
-    let judged = with_model(&model.dequantised(), |model| {
-        let mut answers = score(model, &lists.trained);
-        answers.extend(score(model, &lists.unseen));
-        [answers, score(model, &lists.held_out)]
-    });
-    judged.expect("the model loads")
+/// What a model makes of the lists.
+struct Judged {
+    /// All questions in one phrasing, then in the other.
+    answers: Vec<bool>,
+    /// The held-out windows.
+    windows: Vec<Score>,
+    /// How far its predictions of each window are from those of the model that it was made of.
+    divergences: Vec<f64>,
+}
+
+impl Judged {
+    fn of(model: &QuantisedModel, lists: &Lists) -> Self {
+        let judged = with_model(&model.checkpoint, |whole| {
+            with_model(&model.dequantised(), |model| {
+                let mut answers = score(model, &lists.trained);
+                answers.extend(score(model, &lists.unseen));
+                let apart = |window| divergence(whole, model, std::slice::from_ref(window));
+                Self {
+                    answers: answers.iter().map(|answer| answer.exact).collect(),
+                    divergences: lists.held_out.iter().map(apart).collect(),
+                    windows: score(model, &lists.held_out),
+                }
+            })
+        });
+        judged.expect("the model loads").expect("the model loads")
+    }
+
+    /// Exact answers of each item, of two: its phrasings stand or fall together, so an item is drawn with both.
+    fn items(&self) -> Vec<f64> {
+        let (first, second) = self.answers.split_at(self.answers.len() / 2);
+        let pairs = first.iter().zip(second);
+        pairs
+            .map(|(a, b)| f64::from(u8::from(*a) + u8::from(*b)))
+            .collect()
+    }
 }
 
 /// Several widths and one, on the same questions and windows.
 fn compare(bench: &mut Bench, lists: &Lists, size: &str, models: [&QuantisedModel; 2]) {
-    let scores = models.map(|model| judged(lists, model));
-    for ((name, model), [answers, windows]) in ["mixed", "uniform"].iter().zip(models).zip(&scores)
-    {
-        let (exact, perplexity) = (100.0 * exact_rate(answers), mean_loss(windows).exp());
-        println!("{size}, {name}: {exact:.2} % exact, perplexity {perplexity:.3}");
-        bench.count(&format!("exact-rate/{name}-{size}"), "%", exact);
-        bench.count(&format!("perplexity/{name}-{size}"), "", perplexity);
-        let bytes = model.bytes() as f64 / 1e6;
-        bench.count(&format!("bytes/{name}-{size}"), "MB", bytes);
-    }
-    let [[several, several_windows], [one, one_windows]] = &scores;
-    let only = |a: &[Score], b: &[Score]| {
-        let pairs = a.iter().zip(b);
-        pairs.filter(|(a, b)| a.exact && !b.exact).count() as f64
+    let [mixed, uniform] = models.map(|model| Judged::of(model, lists));
+    let mut count = |name: &str, unit: &str, value: f64| {
+        println!("{name}: {value:.4} {unit}");
+        bench.count(name, unit, value);
     };
-    bench.count(&format!("only-mixed/{size}"), "answers", only(several, one));
-    bench.count(
+    for ((name, model), judged) in ["mixed", "uniform"]
+        .iter()
+        .zip(models)
+        .zip([&mixed, &uniform])
+    {
+        let exact = 50.0 * mean(&judged.items());
+        count(&format!("exact-rate/{name}-{size}"), "%", exact);
+        let perplexity = mean_loss(&judged.windows).exp();
+        count(&format!("perplexity/{name}-{size}"), "", perplexity);
+        let apart = mean(&judged.divergences);
+        count(&format!("divergence-held-out/{name}-{size}"), "nats", apart);
+        let bytes = model.bytes() as f64 / 1e6;
+        count(&format!("bytes/{name}-{size}"), "MB", bytes);
+    }
+    let only = |a: &Judged, b: &Judged| {
+        let pairs = a.answers.iter().zip(&b.answers);
+        pairs.filter(|(a, b)| **a && !**b).count() as f64
+    };
+    count(
+        &format!("only-mixed/{size}"),
+        "answers",
+        only(&mixed, &uniform),
+    );
+    count(
         &format!("only-uniform/{size}"),
         "answers",
-        only(one, several),
+        only(&uniform, &mixed),
     );
-    // An item's two phrasings stand or fall together, so an item is drawn with both.
-    let right = |scores: &[Score], item: usize| {
-        let phrasings = [item, item + lists.trained.len()];
-        phrasings
-            .map(|at| f64::from(u8::from(scores[at].exact)))
-            .iter()
-            .sum::<f64>()
-            / 2.0
+    let differences = |of: &dyn Fn(&Judged) -> Vec<f64>| -> Vec<f64> {
+        let pairs = of(&mixed).into_iter().zip(of(&uniform));
+        pairs.map(|(mixed, uniform)| mixed - uniform).collect()
     };
-    let items = 0..lists.trained.len();
-    let gains: Vec<f64> = items
-        .map(|item| right(several, item) - right(one, item))
-        .collect();
-    let [low, high] = interval(&gains).map(|gain| 100.0 * gain);
-    println!("{size}: {low:.2} to {high:.2} points more exact answers");
     // A record holds no negative number: 0 says that the gain may be none.
-    bench.count(&format!("exact-gain-low/{size}"), "points", low.max(0.0));
-    bench.count(&format!("exact-gain-high/{size}"), "points", high.max(0.0));
-    let windows = several_windows.iter().zip(one_windows);
-    let ratios: Vec<f64> = windows
-        .map(|(several, one)| several.loss / several.tokens as f64 - one.loss / one.tokens as f64)
-        .collect();
-    let [low, high] = interval(&ratios).map(f64::exp);
-    println!("{size}: perplexity times {low:.4} to {high:.4}");
-    bench.count(&format!("perplexity-ratio-low/{size}"), "x", low);
-    bench.count(&format!("perplexity-ratio-high/{size}"), "x", high);
+    let gain = interval(&differences(&Judged::items)).map(|gain| (50.0 * gain).max(0.0));
+    let loss = interval(&differences(&|it| {
+        it.windows
+            .iter()
+            .map(|it| it.loss / it.tokens as f64)
+            .collect()
+    }))
+    .map(f64::exp);
+    let apart = interval(&differences(&|it| {
+        it.divergences.iter().map(|it| it.ln()).collect()
+    }));
+    for (name, unit, [low, high]) in [
+        ("exact-gain", "points", gain),
+        ("perplexity-ratio", "x", loss),
+        ("divergence-ratio", "x", apart.map(f64::exp)),
+    ] {
+        count(&format!("{name}-low/{size}"), unit, low);
+        count(&format!("{name}-high/{size}"), unit, high);
+    }
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
 }

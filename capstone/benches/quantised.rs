@@ -33,7 +33,12 @@ fn main() {
         "capstone --bench quantised",
         "02-embedded-model",
         "The embedded model by the bits of its linear layers: scales for groups of 32 in f16, embedding and norms in bf16",
-        &["capstone/src/quantize", "stages/02-numerics/src"],
+        &[
+            "capstone/src/quantize",
+            "stages/02-numerics/src/algorithms",
+            "stages/02-numerics/src/float",
+            "stages/02-numerics/src/quant",
+        ],
     );
     let lists = Lists::new(&SOURCE, QUESTIONS, WINDOWS);
     let checkpoint = Checkpoint::read(&SOURCE).expect("the embedded model is there");
