@@ -4,8 +4,9 @@
 // (SWAP=1) P is the weights and the tokens are the columns: nothing is padded to 64 or 128 tokens, and C is stored transposed. k is cut
 // where whole tiles would leave multiprocessors idle (stream_k.h). Weights do not depend on the kernel ahead: their first loads start
 // before it has ended, and with OCC=2, two blocks a multiprocessor, the next kernel fills its ring while this one still computes.
-// With TURNS=1 the two consumer warpgroups take tiles in turn instead of halves of one: one multiplies while the other stores. A turn
-// begins when the other's has ended: else a warpgroup far behind could take a stage's fill for the one a lap later (ring_protocol.rs).
+// With TURNS=1 two consumer warpgroups take whole tiles in turn instead of halves of one: one multiplies while the other stores. A turn
+// begins when the other warpgroup has seen its last fill arrive and asked for its last products: they are still under way, so the tensor
+// cores go on without a gap. Were it earlier, one far behind could take a stage's fill for the one a lap later (ring_protocol.rs).
 // With KPARTS > 1 the blocks of a larger cluster divide k among them and add up through each other's shared memory (cluster_sum.h): for few
 // tiles, faster than ranges that meet in L2. BQ=320 takes two instructions a step and asks L2 for a tenth less than 256.
 // Descriptors are computed in uniform registers: the loop has a quarter fewer instructions, and each costs energy that the clock pays for.
@@ -17,6 +18,7 @@
 //@ variant: tokens8 BQ=8 CQ=8 STAGES=6 CL=1 SWAP=1 OCC=2
 //@ variant: odd BQ=224 CQ=32
 //@ variant: turns BP=64 STAGES=5 TURNS=1
+//@ variant: tall_turns BQ=192 STAGES=5 TURNS=1
 //@ variant: wide BQ=320 STAGES=3 CQ=32
 //@ variant: split BQ=128 STAGES=6 CL=1 KPARTS=2
 //@ variant: fp8 TYPE=2 EB=1
@@ -25,9 +27,9 @@
 //@ variant: residual EPILOGUE=3
 //@ variant: silu8 BQ=8 CQ=8 STAGES=6 CL=1 SWAP=1 OCC=2 EPILOGUE=4
 //@ variant: to_fp8 EPILOGUE=5
-//@ threads: (BP/64+TURNS)*128 + 224-96*OCC
+//@ threads: (BP/64*(1-TURNS)+TURNS*2)*128 + 224-96*OCC
 //@ cluster: CL*KPARTS
-//@ smem: 1280 + STAGES*(BP+BQ)*KS*128 + (BP/64+TURNS)*128*CQ
+//@ smem: 1280 + STAGES*(BP+BQ)*KS*128 + (BP/64*(1-TURNS)+TURNS*2)*128*CQ
 //@ grid: WORKERS*CL*KPARTS
 //@ map p: u8 [P, K*EB] box [BP, 128]
 //@ map q: u8 [Q, K*EB] box [BQ/CL, 128]
@@ -39,10 +41,16 @@
 #include "cluster_sum.h"
 #include "epilogue.h"
 
-#define CONSUMERS (BP / 64 + TURNS)  // warpgroups that multiply, 64 rows each
+#define CONSUMERS (TURNS ? 2 : BP / 64)  // warpgroups that multiply
+#define HEIGHT (TURNS ? BP / 64 : 1)     // blocks of 64 rows that each has of a tile
 #define P_BYTES (BP * KS * 128)
 #define Q_BYTES (BQ * KS * 128)
 #define THREADS (CONSUMERS * 128 + 224 - 96 * OCC)  // and the producer: a warpgroup, or a warp where two blocks must fit
+
+// The sums of a warpgroup's block h.
+DEVICE Accumulator (&block_of(Accumulator (&sum)[HEIGHT * BQ / 2], int h))[BQ / 2] {
+    return reinterpret_cast<Accumulator(&)[BQ / 2]>(sum[h * BQ / 2]);
+}
 
 KERNEL void __launch_bounds__(THREADS, OCC) gemm_stream_k(MAP p, MAP q, void* c, Accumulator* sums, int* flags, int P, int Q, int K, int panel, int whole,
                                                           float alpha, const float* scale_p, const float* scale_q,
@@ -114,10 +122,10 @@ KERNEL void __launch_bounds__(THREADS, OCC) gemm_stream_k(MAP p, MAP q, void* c,
         const int thread = threadIdx.x % 128, barrier = 1 + group, part = TURNS ? 0 : group, parts = TURNS ? 1 : CONSUMERS;
         previous_done();
         const Fused fused = {bias, residual, out_scale};
-        Accumulator sum[BQ / 2];
-        auto store = [&](auto& share, int column) {
-            store_tile<sizeof(share) / 2>(share, c, staging + group * 128 * CQ, (tp * CL + rank) * BP + part * 64, tq * BQ + column, P, Q, alpha,
-                                          scale_p, scale_q, thread, fused);
+        Accumulator sum[HEIGHT * BQ / 2];  // of one block of 64 rows after the other
+        auto store = [&](auto& share, int column, int block = 0) {
+            store_tile<sizeof(share) / 2>(share, c, staging + group * 128 * CQ, (tp * CL + rank) * BP + (part + block) * 64, tq * BQ + column, P, Q,
+                                          alpha, scale_p, scale_q, thread, fused);
         };
         for (int segment = 0; schedule.next(workers); ++segment) {
             if (TURNS && segment % 2 != group) {
@@ -135,23 +143,27 @@ KERNEL void __launch_bounds__(THREADS, OCC) gemm_stream_k(MAP p, MAP q, void* c,
                 for (int s = 0; s < KS; ++s)
 #pragma unroll
                     for (int step = 0; step < 4; ++step)
-                        wgmma_wide<BQ>(sum, rows + s * BP * 8 + step * 2, columns + s * BQ * 8 + step * 2, k > schedule.k || s + step > 0);
+#pragma unroll
+                        for (int h = 0; h < HEIGHT; ++h)
+                            wgmma_wide<BQ>(block_of(sum, h), rows + s * BP * 8 + h * 512 + step * 2, columns + s * BQ * 8 + step * 2,
+                                           k > schedule.k || s + step > 0);
                 wgmma_commit();
                 wgmma_wait<1>();  // the products of the stage before have read their operands
                 if (before >= 0 && thread < CL) barrier_arrive_at(empty + before, at - rank + thread);
                 before = ring.stage;
             }
+            if (TURNS && thread == 0) barrier_arrive(turns + 1 - group);
             wgmma_wait<0>();
             if (thread < CL) barrier_arrive_at(empty + before, at - rank + thread);
-            if (TURNS && thread == 0) barrier_arrive(turns + 1 - group);
             if (KPARTS > 1) break;  // the only tile
             if (!settle(schedule, sum, sums, flags, (schedule.worker * CL + rank) * parts + part, parts * CL, thread, barrier)) continue;
             tile_place(schedule.tile, tiles_p, tiles_q, panel, tp, tq);
-            store(sum, 0);
+#pragma unroll
+            for (int h = 0; h < HEIGHT; ++h) store(block_of(sum, h), 0, h);
         }
         if constexpr (KPARTS > 1) {
             tile_place(schedule.tile, tiles_p, tiles_q, panel, tp, tq);
-            share_tile<KPARTS, CONSUMERS, BQ>(sum, p_tiles, part_of_k, at, CL, group, thread, store);
+            share_tile<KPARTS, CONSUMERS, BQ>(block_of(sum, 0), p_tiles, part_of_k, at, CL, group, thread, store);
         }
     }
     if (CL > 1 && KPARTS == 1) cluster_sync();  // a block's barriers stay until no block of the cluster arrives at them

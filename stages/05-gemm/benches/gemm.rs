@@ -175,6 +175,9 @@ fn best(case: &Case<'_>, gemm: &Gemm, peer: &Graph) -> Result<(Split, Plan)> {
         *ratio = median(pairs.collect::<Result<_>>()?);
     }
     found.sort_by(|a, b| a.0.total_cmp(&b.0));
+    for (ratio, (_, plan), _) in &found {
+        println!("  {:.3} {}", 1.0 / ratio, case::name(plan));
+    }
     Ok(found[0].1)
 }
 

@@ -20,7 +20,7 @@ pub struct Config {
     pub cluster: usize,
     /// Blocks that a multiprocessor holds: 2 so that the next launch can begin while this one ends.
     pub occupancy: usize,
-    /// Whether two warpgroups take tiles in turn, so that one multiplies while the other stores.
+    /// Whether two warpgroups take whole tiles in turn, so that one multiplies while the other stores.
     pub turns: bool,
     /// Parts of k, each done by blocks of its own in a larger cluster, which add up through each other's shared memory. Beyond 1, a
     /// cluster does a single tile.
@@ -54,10 +54,10 @@ const fn in_parts(split: usize, of: Config) -> Config {
     Config { split, ..of }
 }
 
-const fn in_turns(bq: usize, stages: usize, cluster: usize) -> Config {
+const fn in_turns(bp: usize, bq: usize, stages: usize, cluster: usize) -> Config {
     Config {
         turns: true,
-        ..config(false, 64, bq, 1, stages, cluster, 1)
+        ..config(false, bp, bq, 1, stages, cluster, 1)
     }
 }
 
@@ -96,9 +96,15 @@ pub const CONFIGS: &[Config] = &[
     config(false, 128, 256, 1, 4, 1, 1),
     config(false, 128, 256, 1, 4, 2, 1),
     config(false, 128, 320, 1, 3, 2, 1),
-    in_turns(192, 6, 2),
-    in_turns(256, 5, 1),
-    in_turns(256, 5, 2),
+    in_turns(64, 192, 6, 2),
+    in_turns(64, 256, 5, 1),
+    in_turns(64, 256, 5, 2),
+    in_turns(128, 128, 6, 1),
+    in_turns(128, 128, 6, 2),
+    in_turns(128, 160, 5, 1),
+    in_turns(128, 160, 5, 2),
+    in_turns(128, 192, 5, 1),
+    in_turns(128, 192, 5, 2),
     in_parts(2, config(true, 64, 8, 2, 6, 1, 2)),
     in_parts(4, config(true, 64, 8, 2, 6, 1, 2)),
     in_parts(2, config(true, 64, 16, 2, 5, 1, 2)),
@@ -122,7 +128,7 @@ impl Config {
             (true, 1) => share.min(64),
             (true, _) => share.min(16),
             // Wide pieces take registers, and these have the most sums a thread.
-            (false, 1) if share.is_multiple_of(64) && share <= 256 => 64,
+            (false, 1) if share.is_multiple_of(64) && share * self.height() <= 256 => 64,
             (false, 1) => 32,
             (false, _) => 16,
         }
@@ -137,10 +143,20 @@ impl Config {
         }
     }
 
+    /// Warpgroups of a block that multiply.
+    fn consumers(&self) -> usize {
+        if self.turns { 2 } else { self.bp / 64 }
+    }
+
+    /// Blocks of 64 rows of a tile that each of them has.
+    fn height(&self) -> usize {
+        if self.turns { self.bp / 64 } else { 1 }
+    }
+
     /// Shared memory of a block in bytes, as the kernel's metadata has it.
     pub fn shared_memory(&self) -> usize {
         1280 + self.stages * (self.bp + self.bq) * self.ks * 128
-            + (self.bp / 64 + usize::from(self.turns)) * 128 * self.store_columns()
+            + self.consumers() * 128 * self.store_columns()
     }
 
     /// The kernel's parameters.

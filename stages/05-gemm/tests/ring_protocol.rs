@@ -40,7 +40,7 @@ impl Barrier {
 enum Protocol {
     /// Each takes half the rows of every tile.
     Halves,
-    /// Each takes every other tile, and starts on it when the other has ended its own.
+    /// Each takes every other tile, and starts on it when the other has asked for its last products.
     Turns,
     /// As `Turns`, with no barrier between the two: what was tried first, and failed on the GPU.
     TurnsUnordered,
@@ -49,11 +49,34 @@ enum Protocol {
 struct Consumer {
     segment: usize,
     step: usize,
+    /// The step whose products are under way: its stage is not free before they are done.
+    under_way: Option<usize>,
+    /// Whether those are the segment's last.
+    last: bool,
     /// Steps of the epilogue that are left.
     storing: usize,
     /// Turns taken: the phase of the barrier of turns.
     turns: usize,
     began: bool,
+}
+
+/// The products under way have read their stage, which must have held that step until now.
+fn done(
+    consumer: &mut Consumer,
+    slots: &[Option<usize>],
+    empty: &mut [Barrier],
+) -> Result<(), String> {
+    if let Some(step) = consumer.under_way.take() {
+        let stage = step % slots.len();
+        if slots[stage] != Some(step) {
+            return Err(format!(
+                "step {step} read {:?} from stage {stage}",
+                slots[stage]
+            ));
+        }
+        empty[stage].arrive();
+    }
+    Ok(())
 }
 
 /// Runs the protocol over segments of these numbers of k-steps; says what went wrong.
@@ -82,6 +105,8 @@ fn run(
     let mut consumers = [0, 1].map(|_| Consumer {
         segment: 0,
         step: 0,
+        under_way: None,
+        last: false,
         storing: 0,
         turns: 0,
         began: false,
@@ -131,6 +156,13 @@ fn run(
                     (consumer.storing, idle) = (consumer.storing - 1, 0);
                     continue;
                 }
+                if consumer.last {
+                    done(consumer, &slots, &mut empty)?;
+                    (consumer.segment, consumer.step) = (consumer.segment + 1, 0);
+                    (consumer.last, consumer.began, idle) = (false, false, 0);
+                    consumer.storing = random.random_range(0..30);
+                    continue;
+                }
                 if protocol != Protocol::Halves && consumer.segment % 2 != me {
                     (consumer.segment, idle) = (consumer.segment + 1, 0);
                     continue;
@@ -148,21 +180,12 @@ fn run(
                     continue;
                 }
                 idle = 0;
-                if slots[stage] != Some(step) {
-                    return Err(format!(
-                        "step {step} read {:?} from stage {stage}",
-                        slots[stage]
-                    ));
-                }
-                empty[stage].arrive();
+                done(consumer, &slots, &mut empty)?;
+                consumer.under_way = Some(step);
                 consumer.step += 1;
-                if consumer.step == segments[consumer.segment] {
-                    if protocol == Protocol::Turns {
-                        turn[1 - me].arrive();
-                    }
-                    (consumer.segment, consumer.step, consumer.began) =
-                        (consumer.segment + 1, 0, false);
-                    consumer.storing = random.random_range(0..30);
+                consumer.last = consumer.step == segments[consumer.segment];
+                if consumer.last && protocol == Protocol::Turns {
+                    turn[1 - me].arrive();
                 }
             }
             _ => {}
