@@ -183,7 +183,7 @@ fn best(case: &Case<'_>, gemm: &Gemm, peer: &Graph) -> Result<(Split, Plan)> {
 
 /// Compiles every configuration into the cache.
 fn precompile(element: Element) -> Result<()> {
-    for config in gemm::CONFIGS {
+    for config in gemm::CONFIGS.iter().filter(|c| c.suits(element)) {
         let source = kernels::Source::load("gemm/k17_stream_k.cu", &config.parameters(element))?;
         let cubin = kernels::Cubin::of(&source, "sm_90a")?;
         let resources = cubin.resources();

@@ -91,7 +91,14 @@ fn counters(lines: &[Value]) -> Vec<Series> {
             let Some(value) = value.as_f64() else {
                 continue;
             };
-            let (label, unit) = name.rsplit_once('-').unwrap_or((name, "count"));
+            // The table's names end in a unit, except that of a count.
+            let (label, unit) = name.rsplit_once('-').unwrap_or((name, name));
+            let unit = match unit {
+                "m" => "million",
+                "mb" => "MB",
+                "percent" => "%",
+                unit => unit,
+            };
             series.push(Series {
                 name: format!("{label}/{step}"),
                 unit: unit.to_owned(),

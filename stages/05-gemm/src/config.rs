@@ -115,6 +115,8 @@ pub const CONFIGS: &[Config] = &[
     in_parts(2, config(true, 64, 128, 1, 9, 1, 1)),
     in_parts(2, config(true, 128, 128, 1, 6, 1, 1)),
     in_parts(2, config(true, 128, 128, 1, 6, 2, 1)),
+    in_parts(2, config(true, 64, 256, 1, 5, 1, 1)),
+    in_parts(2, config(false, 128, 96, 1, 7, 1, 1)),
     in_parts(2, config(false, 128, 128, 1, 6, 1, 1)),
     in_parts(2, config(false, 128, 128, 1, 6, 2, 1)),
     in_parts(2, config(false, 128, 256, 1, 4, 1, 1)),
@@ -129,7 +131,7 @@ impl Config {
             (true, _) => share.min(16),
             // Wide pieces take registers, and these have the most sums a thread.
             (false, 1) if share.is_multiple_of(64) && share * self.height() <= 256 => 64,
-            (false, 1) => 32,
+            (false, 1) if share.is_multiple_of(32) => 32,
             (false, _) => 16,
         }
     }
@@ -141,6 +143,11 @@ impl Config {
         } else {
             self.bq
         }
+    }
+
+    /// Whether the kernel fits into registers: int8's epilogue has two scales a sum, too many beside the sums of 128 rows.
+    pub fn suits(&self, element: Element) -> bool {
+        element != Element::Int8 || self.height() == 1
     }
 
     /// Warpgroups of a block that multiply.

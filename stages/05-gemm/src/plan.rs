@@ -72,7 +72,8 @@ impl Config {
 /// All plans that make sense for the problem on a GPU with `sms` multiprocessors, and how each came about.
 pub fn plans(problem: &Problem, sms: usize) -> Vec<(Split, Plan)> {
     let mut found = Vec::new();
-    for &config in CONFIGS.iter().filter(|config| !config.wastes(problem)) {
+    let suits = |config: &&Config| config.suits(problem.element) && !config.wastes(problem);
+    for &config in CONFIGS.iter().filter(suits) {
         let (tiles, steps) = config.tiles(problem);
         let most = sms / (config.cluster * config.split);
         if config.split > 1 && (tiles > most || steps < config.split) {
