@@ -7,8 +7,8 @@
 //! VPDPBUSD wants one factor unsigned. Rows of `x` are therefore shifted by 128 when they are packed; every sum is then too large by 128
 //! times the sum of the weight's row, which is known when the weight is packed and is taken off at the end.
 //!
-//! Rows of f32 may also become bfloat16 while they are packed, which has to copy them anyway ([`multiply_rounded`]): what the engine does with
-//! weights in bfloat16.
+//! Rows of f32 may also become bfloat16 while they are packed, which has to copy them anyway ([`multiply_rounded`]): so the engine
+//! multiplies weights in bfloat16.
 //!
 //! The invariant: integer results are exact as long as they fit 32 bits, which they do up to `k` of 2^17; a result in bfloat16 is one sum in
 //! ascending order, as those of f32 are, so that it does not depend on the other rows.
@@ -259,12 +259,14 @@ impl Source for Rounded<'_> {
         let values = part(row, first * 2, to.len() * 2);
         let (to, rest) = to.split_at_mut(values.len().div_ceil(2));
         rest.fill(0.0);
-        #[cfg(target_arch = "x86_64")]
-        if self.isa != DotIsa::Portable && DotIsa::Avx512.computes::<bf16>() {
+        match self.isa {
+            #[cfg(target_arch = "x86_64")]
             // SAFETY: the CPU was asked.
-            return unsafe { x86::round(to, values) };
+            DotIsa::Avx512 | DotIsa::Amx if DotIsa::Avx512.computes::<bf16>() => unsafe {
+                x86::round(to, values);
+            },
+            _ => round(to, values),
         }
-        round(to, values);
     }
     fn row(&self, _row: usize) -> Option<&[f32]> {
         None

@@ -15,7 +15,6 @@ use super::host::{HostLinear, HostNorm, HostTensor, Step};
 use super::kv::HostKv;
 use crate::config::Activation;
 use crate::matrix::Matrix;
-use half::bf16;
 pub use memory_hierarchy::Isa;
 use memory_hierarchy::Pool;
 use memory_hierarchy::gemm::Rows;
@@ -65,7 +64,7 @@ impl std::str::FromStr for RowType {
 fn pairs(isa: Isa) -> DotIsa {
     match isa {
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 if DotIsa::Avx512.computes::<bf16>() => DotIsa::Avx512,
+        Isa::Avx512 if DotIsa::Avx512.computes::<half::bf16>() => DotIsa::Avx512,
         _ => DotIsa::Portable,
     }
 }
