@@ -3,7 +3,7 @@
 
 use attention_variants::hf::Source;
 use attention_variants::models::{LanguageModel, load};
-use attention_variants::ops::Cpu;
+use attention_variants::ops::{Cpu, Isa, RowType, Vectorised};
 use attention_variants::step::StepInputs;
 use benches::Bench;
 use fastserve::embedded::SOURCE;
@@ -68,7 +68,9 @@ fn loaded(checkpoint: &Checkpoint) -> Box<dyn LanguageModel> {
     checkpoint.write(folder.path()).unwrap();
     let source = Source::Dir(folder.path().to_owned());
     let (config, weights) = (source.config().unwrap(), source.weights().unwrap());
-    Box::new(load(Cpu::default(), config, weights, LIMITS).unwrap())
+    // As the server multiplies them.
+    let operations = Vectorised::default().with_rows(RowType::fastest(Isa::detect()));
+    Box::new(load(Cpu::new(operations), config, weights, LIMITS).unwrap())
 }
 
 /// Milliseconds of a step of one token.

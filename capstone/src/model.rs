@@ -4,7 +4,7 @@ use crate::embedded;
 use attention_variants::config::ModelConfig;
 use attention_variants::hf::{ChatTemplate, LoadError, Source, Tokenizer, Weights};
 use attention_variants::models::{LanguageModel, load};
-use attention_variants::ops::{Cpu, Isa, KvType, Vectorised};
+use attention_variants::ops::{Cpu, Isa, KvType, RowType, Vectorised};
 use attention_variants::step::StepLimits;
 use memory_hierarchy::Pool;
 use std::path::PathBuf;
@@ -34,6 +34,9 @@ pub struct ModelArgs {
     /// How the KV cache stores its numbers: f32, f16 or int8.
     #[arg(long, value_name = "TYPE", default_value = "f32")]
     pub kv_cache_dtype: KvType,
+    /// What weights in bf16 are multiplied with: activations in f32 or rounded to bf16. Default: bf16 if the CPU has AVX-512 BF16.
+    #[arg(long, value_name = "TYPE")]
+    pub activations: Option<RowType>,
     /// Worker threads. Default: one a core.
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
@@ -104,7 +107,9 @@ impl ModelArgs {
         let weights: Weights = source.weights()?;
         let report = progress(weights.total_bytes());
         let pool = self.pool()?;
-        let operations = Vectorised::new(self.instruction_set()?, pool.clone());
+        let isa = self.instruction_set()?;
+        let rows = self.activations.unwrap_or(RowType::fastest(isa));
+        let operations = Vectorised::new(isa, pool.clone()).with_rows(rows);
         let device = Cpu::new(operations).with_kv(self.kv_cache_dtype);
         let model = load(device, config, weights.on_progress(report), limits)?;
         Ok(Loaded {

@@ -4,7 +4,7 @@
 
 use attention_variants::hf::{ChatTemplate, Source, Tokenizer};
 use attention_variants::models::{LanguageModel, load};
-use attention_variants::ops::{Cpu, Isa, KvType};
+use attention_variants::ops::{Cpu, Isa, KvType, RowType, Vectorised};
 use attention_variants::step::{StepInputs, StepLimits};
 use decoding::SamplingParams;
 use fastserve::engine::{Engine, EngineConfig};
@@ -32,7 +32,7 @@ struct Model {
 }
 
 impl Model {
-    fn load(name: &str, kv_cache_dtype: KvType, isa: Isa) -> Self {
+    fn load(name: &str, kv_cache_dtype: KvType, isa: Isa, activations: Option<RowType>) -> Self {
         let folder = model_folder().join(name);
         let args = ModelArgs {
             model: Some(folder),
@@ -42,6 +42,7 @@ impl Model {
             block_size: 16,
             kv_memory: 512,
             kv_cache_dtype,
+            activations,
             threads: None,
             isa: Some(isa.name().to_owned()),
         };
@@ -144,8 +145,8 @@ fn tokens(value: &Value) -> Vec<u32> {
 }
 
 /// The same prompts to the same tokens, and the same tokens after them, as `transformers` in float32. The weights are in bf16.
-fn check_golden(name: &str, kv: KvType, isa: Isa) {
-    let model = Model::load(name, kv, isa);
+fn check_golden(name: &str, kv: KvType, isa: Isa, activations: RowType) {
+    let model = Model::load(name, kv, isa, Some(activations));
     let golden = results("golden.json");
     let cases = golden[name].as_array().expect("a list of cases");
     assert!(cases.len() >= 50);
@@ -169,35 +170,48 @@ fn check_golden(name: &str, kv: KvType, isa: Isa) {
 #[test]
 fn the_model_says_what_transformers_says() {
     for isa in Isa::available() {
-        check_golden("main", KvType::F32, isa);
+        check_golden("main", KvType::F32, isa, RowType::F32);
     }
 }
 
 #[test]
 fn the_draft_says_what_transformers_says() {
     for isa in Isa::available() {
-        check_golden("draft", KvType::F32, isa);
+        check_golden("draft", KvType::F32, isa, RowType::F32);
+    }
+}
+
+/// Activations rounded to bfloat16 change no greedy answer, wherever they are multiplied.
+#[test]
+fn rounded_activations_change_no_answer() {
+    for isa in Isa::available() {
+        check_golden("main", KvType::F32, isa, RowType::Bf16);
+        check_golden("draft", KvType::F32, isa, RowType::Bf16);
     }
 }
 
 /// A cache in half precision changes no greedy answer.
 #[test]
 fn half_precision_in_the_cache_changes_no_answer() {
-    check_golden("main", KvType::F16, Isa::detect());
-    check_golden("draft", KvType::F16, Isa::detect());
+    check_golden("main", KvType::F16, Isa::detect(), RowType::F32);
+    check_golden("draft", KvType::F16, Isa::detect(), RowType::F32);
 }
 
-/// A cache in bytes moves the logits of every golden prompt by little, beside how far they are spread.
+/// A cache in bytes, or activations in bfloat16, move the logits of every golden prompt by little, beside how far they are spread.
 #[test]
-fn bytes_in_the_cache_are_near() {
-    for (kv_type, bound) in [(KvType::F16, 2e-3), (KvType::Int8, 5e-2)] {
+fn fewer_bits_are_near() {
+    for (kv_type, rows, bound) in [
+        (KvType::F16, RowType::F32, 2e-3),
+        (KvType::Int8, RowType::F32, 5e-2),
+        (KvType::F32, RowType::Bf16, 2e-2),
+    ] {
         let golden = results("golden.json");
         let (mut difference, mut spread) = (0.0, 0.0);
         for case in golden["main"].as_array().expect("a list of cases") {
             let prompt = tokens(&case["prompt_ids"]);
             let (exact, rounded) = (
-                last_logits(&prompt, KvType::F32),
-                last_logits(&prompt, kv_type),
+                last_logits(&prompt, KvType::F32, RowType::F32),
+                last_logits(&prompt, kv_type, rows),
             );
             let mean = exact.iter().sum::<f32>() / exact.len() as f32;
             for (a, b) in exact.iter().zip(&rounded) {
@@ -206,13 +220,16 @@ fn bytes_in_the_cache_are_near() {
             }
         }
         let error = (difference / spread).sqrt();
-        println!("{kv_type:?}: {error:.2e} of the logits' spread");
-        assert!(error > 0.0 && error <= bound, "{kv_type:?}: {error}");
+        println!("{kv_type:?}, {rows:?}: {error:.2e} of the logits' spread");
+        assert!(
+            error > 0.0 && error <= bound,
+            "{kv_type:?}, {rows:?}: {error}"
+        );
     }
 }
 
 /// The logits behind a prompt.
-fn last_logits(prompt: &[u32], kv_type: KvType) -> Vec<f32> {
+fn last_logits(prompt: &[u32], kv_type: KvType, rows: RowType) -> Vec<f32> {
     let source = Source::Dir(model_folder().join("main"));
     let limits = StepLimits {
         tokens: prompt.len(),
@@ -222,7 +239,7 @@ fn last_logits(prompt: &[u32], kv_type: KvType) -> Vec<f32> {
         positions: prompt.len(),
     };
     let (config, weights) = (source.config(), source.weights());
-    let device = Cpu::default().with_kv(kv_type);
+    let device = Cpu::new(Vectorised::default().with_rows(rows)).with_kv(kv_type);
     let mut model = load(
         device,
         config.expect("a configuration"),
@@ -248,7 +265,7 @@ fn last_logits(prompt: &[u32], kv_type: KvType) -> Vec<f32> {
 /// that training never used; fabricated names are mostly refused.
 #[test]
 fn the_model_knows_its_items() {
-    let model = Model::load("main", KvType::F32, Isa::detect());
+    let model = Model::load("main", KvType::F32, Isa::detect(), None);
     let lists = results("held_out.json");
     let sampled = std::fs::read_to_string(model_folder().join("results/sampled_items.jsonl"))
         .expect("the list is there");

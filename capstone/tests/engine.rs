@@ -3,10 +3,11 @@
 
 use attention_variants::hf::Source;
 use attention_variants::models::load;
-use attention_variants::ops::Cpu;
+use attention_variants::ops::{Cpu, Isa, RowType, Vectorised};
 use attention_variants::step::StepLimits;
 use decoding::{Logprobs, SamplingParams};
 use fastserve::engine::{Engine, EngineConfig};
+use memory_hierarchy::Pool;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use scheduling::Policy;
@@ -51,7 +52,10 @@ fn start(blocks: usize, tokens: usize, prefix_caching: bool, max_queue: usize) -
     };
     let config = source.config().expect("the fixture has a configuration");
     let weights = source.weights().expect("the fixture has weights");
-    let model = load(Cpu::default(), config, weights, limits).expect("the fixture loads");
+    // As the server would: the weights are in bf16.
+    let isa = Isa::detect();
+    let operations = Vectorised::new(isa, Pool::global().clone()).with_rows(RowType::fastest(isa));
+    let model = load(Cpu::new(operations), config, weights, limits).expect("the fixture loads");
     let (handle, inbox) = engine_channel(max_queue, Arc::new(Metrics::default()));
     let config = EngineConfig {
         max_sequences: tokens.min(16),

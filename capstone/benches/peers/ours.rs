@@ -2,7 +2,7 @@
 
 use attention_variants::hf::Source;
 use attention_variants::models::{LanguageModel, load};
-use attention_variants::ops::{Cpu, Isa, KvType, Vectorised};
+use attention_variants::ops::{Cpu, Isa, KvType, RowType, Vectorised};
 use attention_variants::step::{StepInputs, StepLimits};
 use memory_hierarchy::Pool;
 use std::path::Path;
@@ -63,7 +63,7 @@ struct Steps {
 }
 
 impl Steps {
-    /// The cache is in f16, as llama.cpp's is.
+    /// The cache is in f16, as llama.cpp's is; rows meet weights in bf16 as they do in the server.
     fn load(path: &Path, pool: Arc<Pool>, sequences: usize, positions: usize) -> Self {
         let source = Source::at(path).expect("the file is a model");
         let config = source.config().expect("a configuration");
@@ -77,7 +77,9 @@ impl Steps {
             positions,
         };
         let vocab = config.vocab_size as u32;
-        let cpu = Cpu::new(Vectorised::new(Isa::detect(), pool)).with_kv(KvType::F16);
+        let isa = Isa::detect();
+        let operations = Vectorised::new(isa, pool).with_rows(RowType::fastest(isa));
+        let cpu = Cpu::new(operations).with_kv(KvType::F16);
         let model = load(cpu, config, weights, limits).expect("the model loads");
         Self {
             model: Box::new(model),

@@ -4,13 +4,13 @@ mod support;
 
 use attention_variants::config::{Activation, Moe, Scoring};
 use attention_variants::matrix::{Elements, Matrix};
-use attention_variants::ops::{HostTensor, NormKind, Ops, Reference};
+use attention_variants::ops::{HostTensor, NormKind, Ops, Reference, RowType};
 use half::{bf16, f16};
 use memory_hierarchy::Pool;
 use numerics::blocks::{Q4, Q8};
 use numerics::matmul::{Activations, IntIsa};
 use rand::RngExt;
-use support::operations::{TOLERANCE, cpus, room, tensor};
+use support::operations::{TOLERANCE, cpus, cpus_with, room, tensor};
 use support::{assert_close, rng, values};
 
 /// The same matrix in every element type, so that each is compared on what it can hold.
@@ -61,6 +61,39 @@ fn project_equals_the_reference() {
                         &format!("{isa:?} {rows}x{n}x{k}"),
                     );
                 }
+            }
+        }
+    }
+}
+
+/// Rows rounded to bfloat16 for weights in it. The reference is given what they became: what is left is the arithmetic.
+#[test]
+fn project_with_rounded_rows_equals_the_reference_on_them() {
+    let rng = &mut rng();
+    for (rows, n, k) in [(1, 1, 1), (1, 40, 33), (3, 7, 5), (13, 130, 71), (2, 3, 0)] {
+        let x = values(rng, rows * k);
+        let became: Vec<f32> = x.iter().map(|x| bf16::from_f32(*x).to_f32()).collect();
+        let (x, became) = match k {
+            0 => (empty_rows(rows), empty_rows(rows)),
+            _ => (tensor(k, &x), tensor(k, &became)),
+        };
+        let bias = values(rng, n);
+        let [f32s, f16s, bf16s] = in_every_type(n, k, &values(rng, n * k));
+        for (weight, sees) in [(f32s, &x), (f16s, &x), (bf16s, &became)] {
+            let reference = Reference::default();
+            let mut want = room(rows, n);
+            let linear = reference.linear(weight.clone(), Some(bias.clone()));
+            reference.project(&mut want, sees, &linear);
+            for (isa, cpu) in cpus_with(RowType::Bf16) {
+                let mut got = room(rows, n);
+                let linear = cpu.linear(weight.clone(), Some(bias.clone()));
+                cpu.project(&mut got, &x, &linear);
+                assert_close(
+                    got.values(),
+                    want.values(),
+                    TOLERANCE,
+                    &format!("{isa:?} {rows}x{n}x{k}"),
+                );
             }
         }
     }
@@ -134,7 +167,7 @@ fn project_does_not_depend_on_the_batch() {
     let (rows, n, k) = (11, 300, 517);
     let x = values(rng, rows * k);
     for weight in in_every_type(n, k, &values(rng, n * k)) {
-        for (isa, cpu) in cpus() {
+        for (isa, cpu) in cpus().into_iter().chain(cpus_with(RowType::Bf16)) {
             let linear = cpu.linear(weight.clone(), None);
             let mut together = room(rows, n);
             cpu.project(&mut together, &tensor(k, &x), &linear);

@@ -2,7 +2,7 @@
 
 use attention_variants::hf::Source;
 use attention_variants::models::{LanguageModel, load};
-use attention_variants::ops::{Cpu, Isa, Vectorised};
+use attention_variants::ops::{Cpu, Isa, RowType, Vectorised};
 use attention_variants::step::{StepInputs, StepLimits};
 use memory_hierarchy::Pool;
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -60,7 +60,7 @@ fn step(model: &mut dyn LanguageModel, position: u32) {
 
 #[test]
 fn steps_allocate_nothing() {
-    {
+    for rows in [RowType::F32, RowType::Bf16] {
         for name in ["gpt2", "llama3", "qwen3-moe", "deepseek-v3"] {
             let root = std::env::var("CARGO_MANIFEST_DIR")
                 .expect("cargo and nextest say where the crate lies");
@@ -75,14 +75,15 @@ fn steps_allocate_nothing() {
             let config = source.config().expect("a configuration");
             let weights = source.weights().expect("weights");
             // One thread: allocations are counted by thread.
-            let cpu = Cpu::new(Vectorised::new(Isa::detect(), Arc::new(Pool::new(1))));
+            let operations = Vectorised::new(Isa::detect(), Arc::new(Pool::new(1)));
+            let cpu = Cpu::new(operations.with_rows(rows));
             let mut model = load(cpu, config, weights, limits).expect("the fixture loads");
             // The cache is poisoned, so what is seen must be written first.
             (0..12).for_each(|position| step(&mut model, position));
             let before = ALLOCATIONS.get();
             assert!(before > 0, "the counter counts");
             (12..18).for_each(|position| step(&mut model, position));
-            assert_eq!(ALLOCATIONS.get() - before, 0, "{name}");
+            assert_eq!(ALLOCATIONS.get() - before, 0, "{name}, {rows:?}");
         }
     }
 }

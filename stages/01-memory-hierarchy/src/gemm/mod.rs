@@ -2,7 +2,7 @@
 //!
 //! The ladder `k01` to `k07` multiplies row-major matrices, one idea a rung. Its last rungs run on what the engine calls: [`multiply()`],
 //! `x` times a weight that was packed once into [`Panels`]; [`multiply_i8`] and [`multiply_bf16`] are the same for numbers of which several
-//! fit a word.
+//! fit a word, and [`multiply_rounded`] makes such numbers of `x` on its way.
 
 pub mod k01_naive;
 pub mod k02_loop_order;
@@ -21,5 +21,5 @@ mod plan;
 mod tile;
 
 pub use multiply::{Rows, multiply, multiply_to};
-pub use narrow::{NarrowPanels, multiply_bf16, multiply_i8, offset_correction};
+pub use narrow::{NarrowPanels, multiply_bf16, multiply_i8, multiply_rounded, offset_correction};
 pub use panels::{NR, Panels};

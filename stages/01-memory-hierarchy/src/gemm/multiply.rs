@@ -37,6 +37,38 @@ pub struct Rows<'a> {
     pub rows: usize,
 }
 
+/// Where the rows of `x` come from, as words of 32 bits: an f32, or several narrower numbers.
+pub(super) trait Source: Sync {
+    fn rows(&self) -> usize;
+    /// Writes words of a row, from word `first` on.
+    fn copy(&self, row: usize, first: usize, to: &mut [f32]);
+    /// All words of a row, if they lie somewhere as they are.
+    fn row(&self, row: usize) -> Option<&[f32]>;
+}
+
+impl Source for Rows<'_> {
+    fn rows(&self) -> usize {
+        self.rows
+    }
+    fn copy(&self, row: usize, first: usize, to: &mut [f32]) {
+        to.copy_from_slice(&self.values[row * self.stride + first..][..to.len()]);
+    }
+    fn row(&self, row: usize) -> Option<&[f32]> {
+        Some(&self.values[row * self.stride..])
+    }
+}
+
+impl Rows<'_> {
+    /// # Panics
+    /// If there are fewer values than rows of `k`.
+    pub(super) fn check(&self, k: usize) {
+        assert!(
+            self.rows == 0 || (self.rows - 1) * self.stride + k <= self.values.len(),
+            "x is short"
+        );
+    }
+}
+
 thread_local! {
     /// Packed rows of the calling thread's product. It grows to the largest that there was and stays.
     static PACKED: RefCell<Buffer<f32>> = RefCell::new(Buffer::zeroed(0));
@@ -82,6 +114,7 @@ pub unsafe fn multiply_to<E: Element + Plain>(
     weight: &Panels<E>,
     bias: Option<&[f32]>,
 ) {
+    x.check(weight.k());
     let work = Work {
         weight,
         bias: bias.map(Bias::F32),
@@ -90,7 +123,7 @@ pub unsafe fn multiply_to<E: Element + Plain>(
             stride: out_stride,
         },
     };
-    work.run(pool, x, isa.lanes(), |task| isa.run(task));
+    work.run(pool, &x, isa.lanes(), |task| isa.run(task));
 }
 
 impl<E: Element + Plain> Work<'_, E> {
@@ -98,20 +131,19 @@ impl<E: Element + Plain> Work<'_, E> {
     pub(super) fn run(
         self,
         pool: &Pool,
-        x: Rows<'_>,
+        x: &impl Source,
         lanes: usize,
         run: impl Fn(Task<'_, E>) + Sync,
     ) {
         let (n, k) = (self.weight.n(), self.weight.k());
-        if x.rows == 0 || n == 0 {
+        if x.rows() == 0 || n == 0 {
             return;
         }
-        assert!((x.rows - 1) * x.stride + k <= x.values.len(), "x is short");
         assert!(
             self.bias.is_none_or(|bias| bias.len() == n),
             "a bias an output"
         );
-        let plan = Plan::new(lanes, x.rows, n, k, pool.threads());
+        let plan = Plan::new(lanes, x.rows(), n, k, pool.threads());
         let all = |packed: &[f32]| {
             let task = |index| Task {
                 plan: &plan,
@@ -123,8 +155,10 @@ impl<E: Element + Plain> Work<'_, E> {
                 range.for_each(|index| run(task(index)));
             });
         };
-        if plan.padded == 1 {
-            return all(&x.values[..k]);
+        if plan.padded == 1
+            && let Some(row) = x.row(0)
+        {
+            return all(&row[..k]);
         }
         PACKED.with_borrow_mut(|packed| {
             if packed.len() < plan.packed() {
@@ -136,24 +170,31 @@ impl<E: Element + Plain> Work<'_, E> {
     }
 }
 
-/// Packs `x` to `[k / K_BLOCK][row][X_STRIDE]`. Padding rows keep what is there: their sums are never stored.
-fn pack_rows(pool: &Pool, plan: &Plan, packed: &mut [f32], x: Rows<'_>) {
+/// Packs `x` to `[k / K_BLOCK][row][X_STRIDE]`, one row alone to `[k]`. Padding rows keep what is there: their sums are never stored.
+fn pack_rows(pool: &Pool, plan: &Plan, packed: &mut [f32], x: &impl Source) {
+    if plan.padded == 1 {
+        return x.copy(0, 0, &mut packed[..plan.k]);
+    }
     let to = Out {
         start: packed.as_mut_ptr(),
         stride: X_STRIDE,
     };
-    let chunk = if plan.serial { x.rows } else { 2 * plan.tall };
-    pool.for_each_chunk(x.rows, chunk, |rows| {
+    let chunk = if plan.serial {
+        plan.rows
+    } else {
+        2 * plan.tall
+    };
+    pool.for_each_chunk(plan.rows, chunk, |rows| {
         let to = { to };
         for k in (0..plan.k).step_by(K_BLOCK) {
             let len = K_BLOCK.min(plan.k - k);
             for row in rows.clone() {
-                let from = &x.values[row * x.stride + k..][..len];
                 // SAFETY: a part of `packed` that no other row and block has.
-                unsafe {
+                let to = unsafe {
                     let to = to.start.add(plan.at(0, k) + row * to.stride);
-                    to.copy_from_nonoverlapping(from.as_ptr(), len);
-                }
+                    std::slice::from_raw_parts_mut(to, len)
+                };
+                x.copy(row, k, to);
             }
         }
     });

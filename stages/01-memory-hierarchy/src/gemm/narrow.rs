@@ -7,19 +7,21 @@
 //! VPDPBUSD wants one factor unsigned. Rows of `x` are therefore shifted by 128 when they are packed; every sum is then too large by 128
 //! times the sum of the weight's row, which is known when the weight is packed and is taken off at the end.
 //!
-//! The invariant: integer results are exact as long as they fit 32 bits, which they do up to `k` of 2^17.
+//! Rows of f32 may also become bfloat16 while they are packed, which has to copy them anyway ([`multiply_rounded`]): so the engine
+//! multiplies weights in bfloat16.
+//!
+//! The invariant: integer results are exact as long as they fit 32 bits, which they do up to `k` of 2^17; a result in bfloat16 is one sum in
+//! ascending order, as those of f32 are, so that it does not depend on the other rows.
 
 #[cfg(target_arch = "x86_64")]
 use super::amx::{self, Amx};
-use super::multiply::{Bias, Out, Rows, Task, Work};
-use super::panels::Panels;
+use super::multiply::{Bias, Out, Rows, Source, Task, Work};
+use super::panels::{NR, Panels, pack_panel};
 use super::tile::Tile;
-use crate::buffer::Buffer;
 use crate::pool::Pool;
 use crate::simd::Element;
 use crate::simd::dot::{DotIsa, Narrow, Words};
 use half::bf16;
-use std::cell::RefCell;
 use std::marker::PhantomData;
 
 /// A weight of narrow numbers, packed once.
@@ -58,14 +60,19 @@ impl<N: Narrow> NarrowPanels<N> {
         assert_eq!(weight.len(), n * k, "a weight of {n} rows of {k}");
         // Whole tiles of AMX.
         let len = k.div_ceil(N::PER_WORD).next_multiple_of(16);
-        let mut words = vec![0.0; n * len];
-        if k > 0 {
-            for (to, row) in words.chunks_exact_mut(len).zip(weight.chunks_exact(k)) {
+        // The rows of a panel, as words.
+        let mut words = vec![0.0; NR * len];
+        let mut rows = weight.chunks((k * NR).max(1));
+        let words = Panels::pack_each(n, len, |panel| {
+            let rows = rows.next().unwrap_or(&[]).chunks_exact(k);
+            let count = rows.len();
+            for (to, row) in words.chunks_exact_mut(len).zip(rows) {
                 to_words(to, row, 0);
             }
-        }
+            pack_panel(panel, &words[..count * len], len);
+        });
         Self {
-            words: Panels::pack(&words, n, len),
+            words,
             correction,
             k,
             of: PhantomData,
@@ -85,6 +92,22 @@ impl<N: Narrow> NarrowPanels<N> {
     /// Bytes that one pass over the weight reads.
     pub fn bytes(&self) -> usize {
         self.words.bytes()
+    }
+}
+
+impl NarrowPanels<bf16> {
+    /// Row `index` of the weight, widened: what an embedding looks up.
+    ///
+    /// # Panics
+    /// If there is no such row, or `out` has another length than `k`.
+    pub fn row(&self, index: usize, out: &mut [f32]) {
+        assert!(index < self.n() && out.len() == self.k);
+        for (word, out) in out.chunks_mut(2).enumerate() {
+            let bits = self.words.element(index, word).to_bits();
+            for (out, bits) in out.iter_mut().zip([bits << 16, bits & 0xffff_0000]) {
+                *out = f32::from_bits(bits);
+            }
+        }
     }
 }
 
@@ -109,14 +132,17 @@ pub fn multiply_i8(
     rows: usize,
     weight: &NarrowPanels<i8>,
 ) {
-    let correction = Some(Bias::I32(&weight.correction));
     assert!(rows * weight.n() <= out.len(), "out is short");
+    let correction = Some(Bias::I32(&weight.correction));
+    let out = Out {
+        start: out.as_mut_ptr().cast(),
+        stride: weight.n(),
+    };
     multiply_words(
         pool,
         isa,
-        out.as_mut_ptr().cast(),
-        x,
-        rows,
+        out,
+        &Numbers::of(x, rows, weight),
         weight,
         correction,
     );
@@ -135,57 +161,135 @@ pub fn multiply_bf16(
     weight: &NarrowPanels<bf16>,
 ) {
     assert!(rows * weight.n() <= out.len(), "out is short");
-    multiply_words(pool, isa, out.as_mut_ptr(), x, rows, weight, None);
+    let out = Out {
+        start: out.as_mut_ptr(),
+        stride: weight.n(),
+    };
+    multiply_words(pool, isa, out, &Numbers::of(x, rows, weight), weight, None);
 }
 
-thread_local! {
-    /// Rows of `x` as words. It grows to the largest that there was and stays.
-    static WORDS: RefCell<Buffer<f32>> = RefCell::new(Buffer::zeroed(0));
+/// [`multiply()`](super::multiply()) of `x` rounded to bfloat16, to the nearest, ties to even.
+///
+/// # Panics
+/// If a slice is too short for its shape, or rows of `out` overlap.
+pub fn multiply_rounded(
+    pool: &Pool,
+    isa: DotIsa,
+    out: &mut [f32],
+    out_stride: usize,
+    x: Rows<'_>,
+    weight: &NarrowPanels<bf16>,
+    bias: Option<&[f32]>,
+) {
+    let (n, k) = (weight.n(), weight.k);
+    if x.rows == 0 || n == 0 {
+        return;
+    }
+    assert!((x.rows - 1) * out_stride + n <= out.len(), "out is short");
+    assert!(x.rows == 1 || out_stride >= n, "rows of out overlap");
+    x.check(k);
+    let out = Out {
+        start: out.as_mut_ptr(),
+        stride: out_stride,
+    };
+    let x = Rounded { x, k, isa };
+    multiply_words(pool, isa, out, &x, weight, bias.map(Bias::F32));
 }
 
-/// Both products. `out` is valid for `rows * n` words.
+/// All products. The rows of `out` may be written.
 fn multiply_words<N: Narrow>(
     pool: &Pool,
     isa: DotIsa,
-    out: *mut f32,
-    x: &[N],
-    rows: usize,
+    out: Out,
+    x: &impl Source,
     weight: &NarrowPanels<N>,
     bias: Option<Bias<'_>>,
 ) {
-    let (k, len) = (weight.k, weight.words.k());
-    assert!(rows * k <= x.len(), "x is short");
     assert!(
         isa.computes::<N>(),
         "this CPU lacks {isa:?} for these numbers"
     );
-    WORDS.with_borrow_mut(|words| {
-        if words.len() < rows * len {
-            *words = Buffer::zeroed(rows * len);
-        }
-        if k > 0 {
-            for (to, row) in words
-                .chunks_exact_mut(len)
-                .zip(x[..rows * k].chunks_exact(k))
-            {
-                to_words(to, row, N::OFFSET);
-            }
-        }
-        let x = Rows {
-            values: words,
-            stride: len,
-            rows,
-        };
-        let work = Work {
-            weight: &weight.words,
-            bias,
-            out: Out {
-                start: out,
-                stride: weight.n(),
+    let weight = &weight.words;
+    let work = Work { weight, bias, out };
+    work.run(pool, x, isa.lanes(), |task| run::<N>(isa, task));
+}
+
+/// Rows `[rows, k]` of narrow numbers.
+struct Numbers<'a, N> {
+    x: &'a [N],
+    k: usize,
+    rows: usize,
+}
+
+impl<'a, N: Narrow> Numbers<'a, N> {
+    fn of(x: &'a [N], rows: usize, weight: &NarrowPanels<N>) -> Self {
+        let k = weight.k;
+        assert!(rows * k <= x.len(), "x is short");
+        Self { x, k, rows }
+    }
+}
+
+impl<N: Narrow> Source for Numbers<'_, N> {
+    fn rows(&self) -> usize {
+        self.rows
+    }
+    fn copy(&self, row: usize, first: usize, to: &mut [f32]) {
+        let row = &self.x[row * self.k..][..self.k];
+        let numbers = part(row, first * N::PER_WORD, to.len() * N::PER_WORD);
+        to_words(to, numbers, N::OFFSET);
+    }
+    fn row(&self, _row: usize) -> Option<&[f32]> {
+        None
+    }
+}
+
+/// Rows of f32, `k` of each, that are bfloat16 once they are packed.
+struct Rounded<'a> {
+    x: Rows<'a>,
+    k: usize,
+    isa: DotIsa,
+}
+
+impl Source for Rounded<'_> {
+    fn rows(&self) -> usize {
+        self.x.rows
+    }
+    fn copy(&self, row: usize, first: usize, to: &mut [f32]) {
+        let row = &self.x.values[row * self.x.stride..][..self.k];
+        let values = part(row, first * 2, to.len() * 2);
+        let (to, rest) = to.split_at_mut(values.len().div_ceil(2));
+        rest.fill(0.0);
+        match self.isa {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: the CPU was asked.
+            DotIsa::Avx512 | DotIsa::Amx if DotIsa::Avx512.computes::<bf16>() => unsafe {
+                x86::round(to, values);
             },
-        };
-        work.run(pool, x, isa.lanes(), |task| run::<N>(isa, task));
-    });
+            _ => round(to, values),
+        }
+    }
+    fn row(&self, _row: usize) -> Option<&[f32]> {
+        None
+    }
+}
+
+/// At most `len` numbers of a row, from `first` on; none behind its end.
+fn part<T>(row: &[T], first: usize, len: usize) -> &[T] {
+    let first = first.min(row.len());
+    &row[first..row.len().min(first + len)]
+}
+
+/// Rounds numbers to words of two bfloat16.
+#[inline(always)]
+fn round(words: &mut [f32], values: &[f32]) {
+    let bits = |value: f32| u32::from(bf16::from_f32(value).to_bits());
+    let mut pairs = values.chunks_exact(2);
+    for (word, pair) in words.iter_mut().zip(&mut pairs) {
+        *word = f32::from_bits(bits(pair[0]) | bits(pair[1]) << 16);
+    }
+    if let [last] = pairs.remainder() {
+        words[values.len() / 2] = f32::from_bits(bits(*last));
+    }
 }
 
 /// Enters a task on an instruction set.
@@ -271,6 +375,26 @@ mod x86 {
     pub(super) unsafe fn run_bf16(task: Task<'_, f32>) {
         // SAFETY: the features are this function's own.
         unsafe { task.compute::<Words512<bf16>>() }
+    }
+
+    /// [`super::round`], a vector at a time. The instruction also makes subnormals zero, which the product would.
+    #[target_feature(enable = "avx512f,avx512bf16")]
+    pub(super) unsafe fn round(words: &mut [f32], values: &[f32]) {
+        let (values, tail) = values.as_chunks::<32>();
+        let (words, rest) = words.split_at_mut(values.len() * 16);
+        for (words, values) in words.chunks_exact_mut(16).zip(values) {
+            // SAFETY: 32 numbers are read and 16 words written, which there are.
+            unsafe {
+                let low = _mm512_loadu_ps(values.as_ptr());
+                let high = _mm512_loadu_ps(values[16..].as_ptr());
+                let pairs = _mm512_cvtne2ps_pbh(high, low);
+                _mm512_storeu_ps(
+                    words.as_mut_ptr(),
+                    std::mem::transmute::<__m512bh, __m512>(pairs),
+                );
+            }
+        }
+        super::round(rest, tail);
     }
 
     // SAFETY: used only inside `run_*`, which have the features; pointers are the caller's promise.

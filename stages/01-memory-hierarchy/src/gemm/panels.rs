@@ -28,13 +28,16 @@ impl<E: Element + Plain> Panels<E> {
     /// If `weight` has another length than `n * k`.
     pub fn pack(weight: &[E], n: usize, k: usize) -> Self {
         assert_eq!(weight.len(), n * k, "a weight of {n} rows of {k}");
+        let mut rows = weight.chunks((k * NR).max(1));
+        Self::pack_each(n, k, |panel| {
+            pack_panel(panel, rows.next().unwrap_or(&[]), k)
+        })
+    }
+
+    /// `pack` fills one panel `[k][NR]` of zeros after the other.
+    pub(super) fn pack_each(n: usize, k: usize, pack: impl FnMut(&mut [E])) -> Self {
         let mut elements = Buffer::zeroed(n.div_ceil(NR) * k * NR);
-        for (panel, rows) in elements
-            .chunks_exact_mut((k * NR).max(1))
-            .zip(weight.chunks((k * NR).max(1)))
-        {
-            pack_panel(panel, rows, k);
-        }
+        elements.chunks_exact_mut((k * NR).max(1)).for_each(pack);
         Self { elements, n, k }
     }
 
@@ -74,10 +77,14 @@ impl<E: Element + Plain> Panels<E> {
     /// If there is no such row, or `out` has another length than `k`.
     pub fn row(&self, index: usize, out: &mut [f32]) {
         assert!(index < self.n && out.len() == self.k);
-        let first = index / NR * self.k * NR + index % NR;
         for (col, out) in out.iter_mut().enumerate() {
-            *out = self.elements[first + col * NR].into();
+            *out = self.element(index, col).into();
         }
+    }
+
+    /// Element `(row, col)` of the weight.
+    pub(super) fn element(&self, row: usize, col: usize) -> E {
+        self.elements[(row / NR * self.k + col) * NR + row % NR]
     }
 
     /// Panel `index` and all that follow, `[..][k][NR]`.
@@ -87,7 +94,7 @@ impl<E: Element + Plain> Panels<E> {
 }
 
 /// One panel `[k][NR]` from up to `NR` rows of `k` elements.
-fn pack_panel<E: Copy>(panel: &mut [E], rows: &[E], k: usize) {
+pub(super) fn pack_panel<E: Copy>(panel: &mut [E], rows: &[E], k: usize) {
     // ANCHOR: solve-pack-panel
     for (r, row) in rows.chunks_exact(k).enumerate() {
         for (col, element) in row.iter().enumerate() {

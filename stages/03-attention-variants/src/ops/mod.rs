@@ -16,7 +16,7 @@ mod reference;
 mod rotate;
 mod routing;
 
-pub use cpu::{Cpu, Isa, Vectorised, Weight};
+pub use cpu::{Cpu, Isa, RowType, Vectorised, Weight};
 pub use device::{Arithmetic, Host};
 pub use host::{HostLinear, HostNorm, HostTensor, Step};
 pub use kv::{HostKv, KvType};

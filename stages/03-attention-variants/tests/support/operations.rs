@@ -1,6 +1,6 @@
 //! What the tests of single operations share.
 
-use attention_variants::ops::{Cpu, HostTensor, Isa, Vectorised};
+use attention_variants::ops::{Cpu, HostTensor, Isa, RowType, Vectorised};
 use memory_hierarchy::Pool;
 
 /// How far the CPU may be from the scalar reference, relative to the result.
@@ -8,10 +8,14 @@ pub const TOLERANCE: f64 = 2e-6;
 
 /// The CPU on every instruction set that this machine has.
 pub fn cpus() -> Vec<(Isa, Cpu)> {
-    Isa::available()
-        .into_iter()
-        .map(|isa| (isa, Cpu::new(Vectorised::new(isa, Pool::global().clone()))))
-        .collect()
+    cpus_with(RowType::F32)
+}
+
+/// The same, with rows of a type for weights in bfloat16.
+pub fn cpus_with(rows: RowType) -> Vec<(Isa, Cpu)> {
+    let cpu = |isa| Vectorised::new(isa, Pool::global().clone()).with_rows(rows);
+    let all = Isa::available().into_iter();
+    all.map(|isa| (isa, Cpu::new(cpu(isa)))).collect()
 }
 
 /// A tensor whose rows are `rows`.

@@ -18,6 +18,7 @@ use crate::matrix::Matrix;
 pub use memory_hierarchy::Isa;
 use memory_hierarchy::Pool;
 use memory_hierarchy::gemm::Rows;
+use memory_hierarchy::simd::dot::DotIsa;
 use numerics::blocks::BLOCK;
 use numerics::matmul::{Activations, IntIsa};
 use std::ops::Range;
@@ -26,11 +27,55 @@ use std::sync::{Arc, Mutex};
 /// The CPU.
 pub type Cpu = Host<Vectorised>;
 
+/// What products with weights in bfloat16 take their rows as. Weights in blocks always round theirs to 8 bits, others never round.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RowType {
+    /// As they were computed; the weight is widened.
+    #[default]
+    F32,
+    /// Rounded to bfloat16. AVX-512 BF16 multiplies such pairs in one instruction; elsewhere plain code does, slowly.
+    Bf16,
+}
+
+impl RowType {
+    /// Rounded where that is faster.
+    pub fn fastest(isa: Isa) -> Self {
+        match pairs(isa) {
+            DotIsa::Portable => Self::F32,
+            #[cfg(target_arch = "x86_64")]
+            _ => Self::Bf16,
+        }
+    }
+}
+
+impl std::str::FromStr for RowType {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        match name {
+            "f32" => Ok(Self::F32),
+            "bf16" => Ok(Self::Bf16),
+            _ => Err("one of f32 and bf16".to_owned()),
+        }
+    }
+}
+
+/// Where pairs of bfloat16 are multiplied. Not on AMX: it takes sixteen rows at least, and what that costs a single one was not measured.
+fn pairs(isa: Isa) -> DotIsa {
+    match isa {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 if DotIsa::Avx512.computes::<half::bf16>() => DotIsa::Avx512,
+        _ => DotIsa::Portable,
+    }
+}
+
 /// SIMD arithmetic on the threads of a pool.
 #[derive(Debug)]
 pub struct Vectorised {
     isa: Isa,
     ints: IntIsa,
+    pairs: DotIsa,
+    rows: RowType,
     pool: Arc<Pool>,
     /// The rows of a product, rounded to 8 bits.
     activations: Mutex<Activations>,
@@ -55,9 +100,16 @@ impl Vectorised {
                 Isa::Avx2 => IntIsa::Avx2,
                 _ => IntIsa::Portable,
             },
+            pairs: pairs(isa),
+            rows: RowType::default(),
             pool,
             activations: Mutex::default(),
         }
+    }
+
+    /// With rows of another type for the weights in bfloat16 that are loaded from here on.
+    pub fn with_rows(self, rows: RowType) -> Self {
+        Self { rows, ..self }
     }
 
     /// Calls `work` with ranges that make up `0..rows`, on several threads if the rows hold enough numbers.
@@ -76,7 +128,10 @@ impl Arithmetic for Vectorised {
     type Weight = Weight;
 
     fn prepare(&self, weight: Matrix) -> Weight {
-        weight.into()
+        match self.rows {
+            RowType::F32 => weight.into(),
+            RowType::Bf16 => Weight::rounding(weight),
+        }
     }
 
     fn prepare_head(&self, weight: Matrix) -> Weight {
