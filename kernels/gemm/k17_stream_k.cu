@@ -14,8 +14,8 @@
 // Should gain: at 16 to 256 tokens, the idle part of the last wave (up to half), and the memory system's idle time between launches.
 //@ entry: gemm_stream_k
 //@ arch: sm_90a
-//@ param: BP=128 BQ=256 KS=1 STAGES=4 CL=2 SWAP=0 CQ=64 OCC=1 TURNS=0 KPARTS=1 TYPE=0 EB=2 EPILOGUE=0
-//@ variant: tokens8 BQ=8 CQ=8 STAGES=6 CL=1 SWAP=1 OCC=2
+//@ param: BP=128 BQ=256 KS=1 STAGES=4 CL=2 SWAP=0 CQ=64 OCC=1 TURNS=0 KPARTS=1 PREFETCH=0 TYPE=0 EB=2 EPILOGUE=0
+//@ variant: tokens8 BQ=8 CQ=8 STAGES=6 CL=1 SWAP=1 OCC=2 PREFETCH=2
 //@ variant: odd BQ=224 CQ=32
 //@ variant: turns BP=64 STAGES=5 TURNS=1
 //@ variant: tall_turns BQ=192 STAGES=5 TURNS=1
@@ -98,11 +98,16 @@ KERNEL void __launch_bounds__(THREADS, OCC) gemm_stream_k(MAP p, MAP q, void* c,
                 }
             };
             Schedule ahead = schedule;
-            int early = 0;  // stages whose weights were asked for before the kernel ahead had ended
-            while (early < STAGES && ahead.next(workers)) {
+            int early = 0;  // stages whose weights were asked for before the kernel ahead had ended, beyond the ring only as far as L2
+            while (early < STAGES + PREFETCH && ahead.next(workers)) {
                 tile_place(ahead.tile, tiles_p, tiles_q, panel, tp, tq);
-                for (int k = ahead.k; k < ahead.k_end && early < STAGES; ++k) load(true, early++, k);
+                for (int k = ahead.k; k < ahead.k_end && early < STAGES + PREFETCH; ++k, ++early)
+                    if (early < STAGES)
+                        load(true, early, k);
+                    else
+                        for (int s = 0; s < KS; ++s) tma_to_l2(p, (k * KS + s) * 128, (tp * CL + rank) * BP);
             }
+            early = min(early, STAGES);
             previous_done();
             while (schedule.next(workers)) {
                 tile_place(schedule.tile, tiles_p, tiles_q, panel, tp, tq);

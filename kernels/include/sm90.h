@@ -76,6 +76,10 @@ DEVICE void tma_load(void* to, const TensorMap& map, u64* barrier, int x, int y)
     asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4}], [%2];"
                  ::"r"(shared_address(to)), "l"(&map), "r"(shared_address(barrier)), "r"(x), "r"(y) : "memory");
 }
+// Only as far as L2.
+DEVICE void tma_to_l2(const TensorMap& map, int x, int y) {
+    asm volatile("cp.async.bulk.prefetch.tensor.2d.L2.global.tile [%0, {%1, %2}];" ::"l"(&map), "r"(x), "r"(y) : "memory");
+}
 // The same bytes to the same place in every block of `mask`, each block's own barrier told.
 DEVICE void tma_load_multicast(void* to, const TensorMap& map, u64* barrier, int x, int y, unsigned short mask) {
     asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster "

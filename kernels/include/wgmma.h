@@ -55,7 +55,9 @@ typedef float Accumulator;
 #define L16 L8 "," WGMMA_D1
 #define L24 L16 "," WGMMA_D2
 #define L32 L24 "," WGMMA_D3
+#define L40 L32 "," WGMMA_D4
 #define L48 L32 "," WGMMA_D4 "," WGMMA_D5
+#define L56 L48 "," WGMMA_D6
 #define L64 L48 "," WGMMA_D6 "," WGMMA_D7
 #define L80 L64 "," WGMMA_D8 "," WGMMA_D9
 #define L96 L80 "," WGMMA_D10 "," WGMMA_D11
@@ -90,7 +92,9 @@ WGMMA(24, L12, (C8(0), C4(8)), "%12", "%13", "%14")
 WGMMA(32, L16, (C16(0)), "%16", "%17", "%18")
 WGMMA(48, L24, (C16(0), C8(16)), "%24", "%25", "%26")
 WGMMA(64, L32, (C32(0)), "%32", "%33", "%34")
+WGMMA(80, L40, (C32(0), C8(32)), "%40", "%41", "%42")
 WGMMA(96, L48, (C32(0), C16(32)), "%48", "%49", "%50")
+WGMMA(112, L56, (C32(0), C16(32), C8(48)), "%56", "%57", "%58")
 WGMMA(128, L64, (C64(0)), "%64", "%65", "%66")
 WGMMA(160, L80, (C64(0), C16(64)), "%80", "%81", "%82")
 WGMMA(192, L96, (C64(0), C32(64)), "%96", "%97", "%98")

@@ -1,7 +1,8 @@
 //! This stage's GEMM beside cuBLASLt on a GPU, product by product, in one run.
 //!
 //! `ELEMENT` is bf16, f16, fp8 or int8; `SHAPES` names products as `M,N,K M,N,K …`, else the list in `gemm/shapes.rs` is taken.
-//! `TUNE=FILE` tries every plan and writes the best of each product to FILE, the form of `tuned.csv`; without it, each product runs as
+//! `TUNE=FILE` tries every plan (or the present one and those whose names have a word of `TRY`) and writes the best of each product to
+//! FILE, the form of `tuned.csv`; without it, each product runs as
 //! [`gemm::plan`] says, and `RECORD=1` writes the record. `PRECOMPILE=1` compiles all configurations into the cache, which
 //! needs no GPU.
 
@@ -162,7 +163,14 @@ fn main() -> Result<()> {
 /// than after a pause, so that times far apart say little.
 fn best(case: &Case<'_>, gemm: &Gemm, peer: &Graph) -> Result<(Split, Plan)> {
     let mut found = Vec::new();
-    for plan in plans(&case.problem, case.device.multiprocessors() as usize) {
+    let (sms, words) = (case.device.multiprocessors() as usize, std::env::var("TRY"));
+    let present = case::name(&plan(&case.problem, sms));
+    let tried = |name: &str| match &words {
+        Ok(words) => name == present || words.split(' ').any(|word| name.contains(word)),
+        Err(_) => true,
+    };
+    let all = plans(&case.problem, sms);
+    for plan in all.into_iter().filter(|(_, plan)| tried(&case::name(plan))) {
         found.push((0.0, plan, case.ours(gemm, &plan.1)?));
     }
     for (time, _, graph) in &mut found {

@@ -25,6 +25,8 @@ pub struct Config {
     /// Parts of k, each done by blocks of its own in a larger cluster, which add up through each other's shared memory. Beyond 1, a
     /// cluster does a single tile.
     pub split: usize,
+    /// Stages' worth of weights, beyond the ring, that are brought as far as L2 before the launch ahead has ended.
+    pub ahead: usize,
 }
 
 /// A configuration whose consumers share each tile.
@@ -47,6 +49,7 @@ pub(crate) const fn config(
         occupancy,
         turns: false,
         split: 1,
+        ahead: 0,
     }
 }
 
@@ -58,6 +61,13 @@ const fn in_turns(bp: usize, bq: usize, stages: usize, cluster: usize) -> Config
     Config {
         turns: true,
         ..config(false, bp, bq, 1, stages, cluster, 1)
+    }
+}
+
+const fn ahead(stages: usize, of: Config) -> Config {
+    Config {
+        ahead: stages,
+        ..of
     }
 }
 
@@ -84,7 +94,9 @@ pub const CONFIGS: &[Config] = &[
     config(true, 128, 128, 1, 6, 2, 1),
     config(true, 128, 256, 1, 4, 1, 1),
     config(true, 128, 256, 1, 4, 2, 1),
+    config(false, 128, 80, 1, 7, 1, 1),
     config(false, 128, 96, 1, 7, 1, 1),
+    config(false, 128, 112, 1, 6, 1, 1),
     config(false, 128, 128, 1, 6, 1, 1),
     config(false, 128, 128, 1, 6, 2, 1),
     config(false, 128, 160, 1, 6, 1, 1),
@@ -120,6 +132,16 @@ pub const CONFIGS: &[Config] = &[
     in_parts(2, config(false, 128, 128, 1, 6, 1, 1)),
     in_parts(2, config(false, 128, 128, 1, 6, 2, 1)),
     in_parts(2, config(false, 128, 256, 1, 4, 1, 1)),
+    ahead(2, config(true, 64, 8, 2, 6, 1, 2)),
+    ahead(2, config(true, 64, 16, 2, 5, 1, 2)),
+    ahead(2, config(true, 64, 16, 4, 5, 1, 1)),
+    ahead(2, config(true, 64, 64, 2, 6, 1, 1)),
+    ahead(2, config(true, 128, 8, 1, 6, 1, 2)),
+    ahead(2, config(true, 128, 8, 2, 6, 1, 1)),
+    ahead(2, config(true, 128, 32, 2, 5, 1, 1)),
+    ahead(2, config(true, 128, 64, 2, 4, 1, 1)),
+    ahead(2, in_parts(2, config(true, 64, 8, 2, 6, 1, 2))),
+    ahead(2, in_parts(2, config(true, 64, 64, 2, 6, 1, 1))),
 ];
 
 impl Config {
@@ -180,6 +202,7 @@ impl Config {
             ("EB", element.bytes()),
             ("TURNS", usize::from(self.turns)),
             ("KPARTS", self.split),
+            ("PREFETCH", self.ahead),
         ];
         let set = set.map(|(name, value)| (name.to_owned(), value as i64));
         let mut values = Values::from(set);

@@ -85,6 +85,12 @@ impl Gemm {
             });
         }
         let epilogue = operands.epilogue;
+        if !epilogue.suits(&plan.config) {
+            return Err(Error::Launch {
+                path: PATH.to_owned(),
+                why: format!("{plan:?} has no tile for {epilogue:?}; `plan_for` picks one"),
+            });
+        }
         let kernel = self.kernel(problem.element, plan, epilogue)?;
         let tall = |first, second| {
             if plan.config.swap {

@@ -30,7 +30,7 @@ pub use fp8_block::{
     BLOCK_CONFIGS, BlockGemm, BlockOperands, block_parameters, block_plan, block_plans,
 };
 pub use launch::{Gemm, Operands};
-pub use plan::{Plan, Split, plan, plans};
+pub use plan::{Plan, Split, plan, plan_for, plans};
 pub use problem::{Element, Problem};
 pub use schedule::{Schedule, Segment, panel, tile_place};
 pub use sparse::{FILL, MetadataPlace, Sparse24, metadata_place, metadata_words, sparse_bytes};

@@ -2,6 +2,7 @@
 
 use crate::config::{CONFIGS, Config};
 use crate::cost::{Machine, microseconds};
+use crate::epilogue::Epilogue;
 use crate::problem::Problem;
 
 /// How tiles are dealt to the workers. A worker is a cluster; it does a tile after another.
@@ -97,7 +98,13 @@ pub fn plans(problem: &Problem, sms: usize) -> Vec<(Split, Plan)> {
 /// The plan for the problem on a GPU with `sms` multiprocessors: what was measured best for this layer, at the next measured number of
 /// tokens; for a layer that was not measured, the one that the cost model expects to be fastest.
 pub fn plan(problem: &Problem, sms: usize) -> Plan {
-    if let Some((config, split)) = crate::tuned::find(problem) {
+    plan_for(problem, Epilogue::None, sms)
+}
+
+/// [`plan`] for a product with an epilogue, which not every tile suits.
+pub fn plan_for(problem: &Problem, epilogue: Epilogue, sms: usize) -> Plan {
+    let tuned = crate::tuned::find(problem).filter(|(config, _)| epilogue.suits(config));
+    if let Some((config, split)) = tuned {
         return Plan::new(config, split, problem, sms);
     }
     let machine = Machine {
@@ -106,6 +113,7 @@ pub fn plan(problem: &Problem, sms: usize) -> Plan {
     };
     let cost = |plan: &Plan| microseconds(problem, plan, &machine);
     let all = plans(problem, sms).into_iter().map(|(_, plan)| plan);
+    let all = all.filter(|plan| epilogue.suits(&plan.config));
     let best = all.min_by(|a, b| cost(a).total_cmp(&cost(b)));
     best.expect("some configuration suits every problem")
 }

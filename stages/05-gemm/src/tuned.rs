@@ -30,7 +30,7 @@ pub fn line(problem: &Problem, config: &Config, split: Split) -> String {
     let c = config;
     let swap = u8::from(c.swap);
     format!(
-        "{element:?},{m},{n},{k},{split:?},{swap},{},{},{},{},{},{},{},{}",
+        "{element:?},{m},{n},{k},{split:?},{swap},{},{},{},{},{},{},{},{},{}",
         c.bp,
         c.bq,
         c.ks,
@@ -38,7 +38,8 @@ pub fn line(problem: &Problem, config: &Config, split: Split) -> String {
         c.cluster,
         c.occupancy,
         u8::from(c.turns),
-        c.split
+        c.split,
+        c.ahead
     )
 }
 
@@ -54,8 +55,21 @@ fn parse(text: &str) -> Table {
             .iter()
             .filter_map(|size| size.parse().ok())
             .collect();
-        let ([m, n, k], [swap, bp, bq, ks, stages, cluster, occupancy, turns, parts]) =
-            (&numbers[..], &sizes[..])
+        let (
+            [m, n, k],
+            [
+                swap,
+                bp,
+                bq,
+                ks,
+                stages,
+                cluster,
+                occupancy,
+                turns,
+                parts,
+                ahead,
+            ],
+        ) = (&numbers[..], &sizes[..])
         else {
             continue;
         };
@@ -69,6 +83,7 @@ fn parse(text: &str) -> Table {
             occupancy: *occupancy,
             turns: *turns == 1,
             split: *parts,
+            ahead: *ahead,
         };
         let all = [Element::Bf16, Element::F16, Element::E4m3, Element::Int8];
         let element = all

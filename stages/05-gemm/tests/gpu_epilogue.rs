@@ -155,7 +155,7 @@ fn check(shape: (usize, usize, usize), epilogues: &[Epilogue]) {
     for &epilogue in epilogues {
         let exact = data.exact(&products, epilogue);
         let bytes = exact.len() * epilogue.bytes();
-        for config in CONFIGS {
+        for config in CONFIGS.iter().filter(|config| epilogue.suits(config)) {
             let (tiles, steps) = config.tiles(&problem);
             let most = sms / config.cluster;
             // Whole tiles only, and all of them cut: whoever owns a tile must do the epilogue, once. Where blocks divide k, a tile each.

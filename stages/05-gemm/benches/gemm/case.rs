@@ -75,7 +75,16 @@ pub fn name(plan: &Plan) -> String {
         (false, false) => "plain",
     };
     format!(
-        "{side}-{}x{}-k{}-s{}-c{}-o{}-p{}-w{}-{}",
-        c.bp, c.bq, c.ks, c.stages, c.cluster, c.occupancy, c.split, plan.workers, plan.whole
+        "{side}-{}x{}-k{}-s{}-c{}-o{}-p{}-a{}-w{}-{}",
+        c.bp,
+        c.bq,
+        c.ks,
+        c.stages,
+        c.cluster,
+        c.occupancy,
+        c.split,
+        c.ahead,
+        plan.workers,
+        plan.whole
     )
 }
