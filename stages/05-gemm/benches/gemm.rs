@@ -2,9 +2,8 @@
 //!
 //! `ELEMENT` is bf16, f16, fp8 or int8; `SHAPES` names products as `M,N,K M,N,K …`, else the list in `gemm/shapes.rs` is taken.
 //! `TUNE=FILE` tries every plan (or the present one and those whose names have a word of `TRY`) and writes the best of each product to
-//! FILE, the form of `tuned.csv`; without it, each product runs as
-//! [`gemm::plan`] says, and `RECORD=1` writes the record. `PRECOMPILE=1` compiles all configurations into the cache, which
-//! needs no GPU.
+//! FILE, the form of `tuned.csv`; without it, each product runs as [`gemm::plan`] says, and `RECORD=1` writes the record. `PRECOMPILE=1`
+//! compiles all configurations with all epilogues into the cache, which needs no GPU.
 
 #[path = "gemm/case.rs"]
 mod case;
@@ -24,7 +23,7 @@ use case::Case;
 use cublaslt::CublasLt;
 use data::{Pool, Random};
 use gemm::cost::Machine;
-use gemm::{Element, Gemm, Plan, Split, plan, plans, tuned_line};
+use gemm::{Config, Element, Epilogue, Gemm, Plan, Split, plan, plans, tuned_line};
 use kernels::{Device, Graph, Result};
 use std::io::Write;
 use timing::median;
@@ -189,15 +188,31 @@ fn best(case: &Case<'_>, gemm: &Gemm, peer: &Graph) -> Result<(Split, Plan)> {
     Ok(found[0].1)
 }
 
-/// Compiles every configuration into the cache.
+/// Compiles every configuration with every epilogue into the cache, on all cores.
 fn precompile(element: Element) -> Result<()> {
-    for config in gemm::CONFIGS.iter().filter(|c| c.suits(element)) {
-        let source = kernels::Source::load("gemm/k17_stream_k.cu", &config.parameters(element))?;
+    let configs = gemm::CONFIGS.iter().filter(|c| c.suits(element));
+    let all: Vec<_> = configs
+        .flat_map(|config| Epilogue::ALL.map(|epilogue| (config, epilogue)))
+        .filter(|(config, epilogue)| epilogue.suits(config))
+        .collect();
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let compile = |(config, epilogue): &(&Config, Epilogue)| {
+        let parameters = epilogue.parameters(config, element);
+        let source = kernels::Source::load("gemm/k17_stream_k.cu", &parameters)?;
         let cubin = kernels::Cubin::of(&source, "sm_90a")?;
         let resources = cubin.resources();
         if resources.spills > 0 || cubin.log.contains("C75") {
-            println!("{config:?}: {resources:?}");
+            println!("{config:?} {epilogue:?}: {resources:?}");
         }
-    }
-    Ok(())
+        Ok(())
+    };
+    std::thread::scope(|scope| {
+        let parts = all.chunks(all.len().div_ceil(cores));
+        let parts: Vec<_> = parts
+            .map(|part| scope.spawn(move || part.iter().try_for_each(compile)))
+            .collect();
+        parts
+            .into_iter()
+            .try_for_each(|part| part.join().expect("no compilation panics"))
+    })
 }
