@@ -178,7 +178,7 @@ impl Config {
     }
 
     /// Blocks of 64 rows of a tile that each of them has.
-    fn height(&self) -> usize {
+    pub(crate) fn height(&self) -> usize {
         if self.turns { self.bp / 64 } else { 1 }
     }
 

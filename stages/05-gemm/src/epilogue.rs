@@ -57,9 +57,16 @@ impl Epilogue {
         }
     }
 
-    /// Whether a tile of the configuration divides into the pieces that this epilogue takes.
+    /// Whether the epilogue can follow a tile of the configuration: it divides into the pieces that are stored at a time, and what is read
+    /// beside the sums fits into registers.
     pub fn suits(self, config: &Config) -> bool {
-        self != Self::SiluMul || config.swap || config.share().is_multiple_of(32)
+        let tallest = match self {
+            Self::Bias | Self::BiasGelu => 128,
+            Self::Residual => 160,
+            _ => 192,
+        };
+        let divides = self != Self::SiluMul || config.swap || config.share().is_multiple_of(32);
+        divides && (config.height() == 1 || config.bq <= tallest)
     }
 
     /// The kernel's parameters.

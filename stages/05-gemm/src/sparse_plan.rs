@@ -58,7 +58,6 @@ pub const SPARSE_CONFIGS: &[SparseConfig] = &[
     config(128, 192, 64, 1, 2, 1),
     config(128, 256, 64, 1, 1, 1),
     config(128, 256, 64, 1, 2, 1),
-    config(128, 256, 64, 1, 4, 1),
 ];
 
 impl SparseConfig {
@@ -106,12 +105,9 @@ impl SparseConfig {
         (tiles, k.div_ceil(self.stage_k()))
     }
 
-    /// Clusters that run at the same time. Those of four do not fill a part of the chip that has 18 multiprocessors.
+    /// Clusters that run at the same time.
     fn places(&self, sms: usize) -> usize {
-        match self.cluster {
-            4 => (sms / 16 * 4).max(1),
-            cluster => (sms * self.occupancy / cluster).max(1),
-        }
+        (sms * self.occupancy / self.cluster).max(1)
     }
 }
 
