@@ -7,8 +7,7 @@ use std::process::Command;
 /// An empty record of a GPU bench; the caller pushes series and saves it under [`root`].
 ///
 /// `sources` are the files and folders, relative to the checkout, whose code is measured. Where they are missing the digest stays
-/// empty, and the record reads as stale rather than being lost with its samples. The environment variables `COMMIT` and `DIRTY`
-/// (`0` or `1`) stand in for git where the program runs without it.
+/// empty, and the record reads as stale rather than being lost with its samples.
 pub fn record(
     name: &str,
     title: &str,
@@ -25,7 +24,6 @@ pub fn record(
         );
         String::new()
     });
-    let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let here = Machine::here();
     let toolchain = [here.toolchain, driver.to_owned()];
     Record {
@@ -43,11 +41,7 @@ pub fn record(
                 .join(", "),
             ..here
         },
-        source: told(
-            Source::of(&root, &paths, digest),
-            set("COMMIT"),
-            set("DIRTY"),
-        ),
+        source: Source::of(&root, &paths, digest),
         tests_passed: Vec::new(),
         series: Vec::new(),
     }
@@ -109,42 +103,9 @@ fn module_version(path: &Path) -> Option<String> {
     words.find(version).map(str::to_owned)
 }
 
-/// What git said of the sources, unless the environment says otherwise. Without either, nobody knows: dirty.
-fn told(git: Source, commit: Option<String>, dirty: Option<String>) -> Source {
-    let known = !git.commit.is_empty() || commit.is_some();
-    let dirty = match dirty.as_deref() {
-        Some(told) => !matches!(told, "0" | "false"),
-        None => git.dirty || !known,
-    };
-    Source {
-        commit: commit.unwrap_or(git.commit),
-        dirty,
-        ..git
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_environment_stands_in_for_git() {
-        let git = |commit: &str, dirty| Source {
-            commit: commit.to_owned(),
-            dirty,
-            paths: vec!["a".to_owned()],
-            digest: "d".to_owned(),
-        };
-        let some = |text: &str| Some(text.to_owned());
-        assert_eq!(told(git("c", true), None, None), git("c", true));
-        assert_eq!(told(git("", false), None, None), git("", true));
-        assert_eq!(told(git("", false), some("e"), some("0")), git("e", false));
-        assert_eq!(told(git("c", false), None, some("1")), git("c", true));
-        assert_eq!(
-            told(git("", true), some("e"), some("false")),
-            git("e", false)
-        );
-    }
 
     #[test]
     fn the_kernel_module_names_its_version() {

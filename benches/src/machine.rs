@@ -22,16 +22,33 @@ impl Machine {
 }
 
 impl Source {
-    /// The commit that stands in `root`, and whether the files at `paths` differ from it.
+    /// The commit that stands in `root`, and whether the files at `paths` differ from it. The environment variables `COMMIT` and `DIRTY`
+    /// (`0` or `1`) stand in for git where the program runs without it.
     pub fn of(root: &Path, paths: &[String], digest: String) -> Self {
         let mut status = vec!["status", "--porcelain", "--"];
         status.extend(paths.iter().map(String::as_str));
-        Self {
+        let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let git = Self {
             commit: output("git", &["rev-parse", "HEAD"], root),
             dirty: !output("git", &status, root).is_empty(),
             paths: paths.to_vec(),
             digest,
-        }
+        };
+        told(git, set("COMMIT"), set("DIRTY"))
+    }
+}
+
+/// What git said of the sources, unless the environment says otherwise. Without either, nobody knows: dirty.
+fn told(git: Source, commit: Option<String>, dirty: Option<String>) -> Source {
+    let known = !git.commit.is_empty() || commit.is_some();
+    let dirty = match dirty.as_deref() {
+        Some(told) => !matches!(told, "0" | "false"),
+        None => git.dirty || !known,
+    };
+    Source {
+        commit: commit.unwrap_or(git.commit),
+        dirty,
+        ..git
     }
 }
 
@@ -44,4 +61,28 @@ fn output(program: &str, arguments: &[&str], folder: &Path) -> String {
     output
         .map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
         .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_environment_stands_in_for_git() {
+        let git = |commit: &str, dirty| Source {
+            commit: commit.to_owned(),
+            dirty,
+            paths: vec!["a".to_owned()],
+            digest: "d".to_owned(),
+        };
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(told(git("c", true), None, None), git("c", true));
+        assert_eq!(told(git("", false), None, None), git("", true));
+        assert_eq!(told(git("", false), some("e"), some("0")), git("e", false));
+        assert_eq!(told(git("c", false), None, some("1")), git("c", true));
+        assert_eq!(
+            told(git("", true), some("e"), some("false")),
+            git("e", false)
+        );
+    }
 }
