@@ -60,8 +60,9 @@ fn main() {
             if !path.exists() || only.as_ref().is_some_and(|only| !name.contains(only)) {
                 continue;
             }
-            let peers: Vec<&Peer> = all.iter().filter(|peer| peer.reads(format)).collect();
             for sequences in SEQUENCES {
+                let taking = all.iter().filter(|peer| peer.takes(format, sequences));
+                let peers: Vec<&Peer> = taking.collect();
                 let mut ours = Ours::load(&path, threads, sequences, PROMPT + GENERATE);
                 // Once over everything: pages, threads, scratch.
                 ours.run(1, 32, 4);

@@ -45,9 +45,14 @@ impl Peer {
         named.collect()
     }
 
-    /// Whether it takes part with models in this format.
-    pub fn reads(&self, format: &str) -> bool {
-        (self.kind == Kind::PyTorch) == (format == "bf16")
+    /// Whether it takes part with models in this format and so many sequences. Candle's quantised Llama fails on a batch of prompts: its
+    /// product wants contiguous rows, and the last position of each sequence is none.
+    pub fn takes(&self, format: &str, sequences: usize) -> bool {
+        match self.kind {
+            Kind::PyTorch => format == "bf16",
+            Kind::Candle => format != "bf16" && sequences == 1,
+            Kind::LlamaCpp => format != "bf16",
+        }
     }
 
     /// `sequences` prompts of `prompt` tokens, then `generate` tokens of each; everything else as it is by default.
