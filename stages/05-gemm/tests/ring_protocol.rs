@@ -42,6 +42,8 @@ enum Protocol {
     Halves,
     /// Each takes every other tile, and starts on it when the other has asked for its last products.
     Turns,
+    /// As `Turns`, but the other may start before the last tile of this one's turn was seen to arrive.
+    TurnsEarly,
     /// As `Turns`, with no barrier between the two: what was tried first, and failed on the GPU.
     TurnsUnordered,
 }
@@ -58,23 +60,28 @@ struct Consumer {
     /// Turns taken: the phase of the barrier of turns.
     turns: usize,
     began: bool,
+    /// Whether the other may start.
+    handed: bool,
 }
 
-/// The products under way have read their stage, which must have held that step until now.
+/// The stage of a step that is being read must hold that step.
+fn held(step: usize, slots: &[Option<usize>]) -> Result<(), String> {
+    let stage = step % slots.len();
+    match slots[stage] {
+        Some(there) if there == step => Ok(()),
+        other => Err(format!("step {step} read {other:?} from stage {stage}")),
+    }
+}
+
+/// The products under way have read their stage, which is given back.
 fn done(
     consumer: &mut Consumer,
     slots: &[Option<usize>],
     empty: &mut [Barrier],
 ) -> Result<(), String> {
     if let Some(step) = consumer.under_way.take() {
-        let stage = step % slots.len();
-        if slots[stage] != Some(step) {
-            return Err(format!(
-                "step {step} read {:?} from stage {stage}",
-                slots[stage]
-            ));
-        }
-        empty[stage].arrive();
+        held(step, slots)?;
+        empty[step % slots.len()].arrive();
     }
     Ok(())
 }
@@ -95,6 +102,7 @@ fn run(
         })
         .collect();
     let total: usize = segments.iter().sum();
+    let in_turn = matches!(protocol, Protocol::Turns | Protocol::TurnsEarly);
     let consumers_of_a_stage = if protocol == Protocol::Halves { 2 } else { 1 };
     let mut full = vec![Barrier::new(1); stages];
     let mut empty = vec![Barrier::new(consumers_of_a_stage); stages];
@@ -110,6 +118,7 @@ fn run(
         storing: 0,
         turns: 0,
         began: false,
+        handed: false,
     });
     // Who is slow differs from run to run.
     let weights: [u32; 4] = [0; 4].map(|_| random.random_range(1..20));
@@ -159,7 +168,8 @@ fn run(
                 if consumer.last {
                     done(consumer, &slots, &mut empty)?;
                     (consumer.segment, consumer.step) = (consumer.segment + 1, 0);
-                    (consumer.last, consumer.began, idle) = (false, false, 0);
+                    (consumer.last, consumer.began, consumer.handed) = (false, false, false);
+                    idle = 0;
                     consumer.storing = random.random_range(0..30);
                     continue;
                 }
@@ -167,7 +177,7 @@ fn run(
                     (consumer.segment, idle) = (consumer.segment + 1, 0);
                     continue;
                 }
-                if protocol == Protocol::Turns && !consumer.began {
+                if in_turn && !consumer.began {
                     // The first consumer's first turn waits for nobody: the parity of the phase before the first.
                     if !turn[me].passed((consumer.turns % 2) ^ usize::from(me == 0)) {
                         continue;
@@ -176,15 +186,20 @@ fn run(
                 }
                 let step = first[consumer.segment] + consumer.step;
                 let (stage, phase) = (step % stages, step / stages % 2);
+                let at_last = consumer.step + 1 == segments[consumer.segment];
+                if protocol == Protocol::TurnsEarly && at_last && !consumer.handed {
+                    turn[1 - me].arrive();
+                    consumer.handed = true;
+                }
                 if !full[stage].passed(phase) {
                     continue;
                 }
                 idle = 0;
+                held(step, &slots)?;
                 done(consumer, &slots, &mut empty)?;
                 consumer.under_way = Some(step);
-                consumer.step += 1;
-                consumer.last = consumer.step == segments[consumer.segment];
-                if consumer.last && protocol == Protocol::Turns {
+                (consumer.step, consumer.last) = (consumer.step + 1, at_last);
+                if at_last && protocol == Protocol::Turns {
                     turn[1 - me].arrive();
                 }
             }
@@ -222,4 +237,10 @@ fn tiles_in_turn_keep_the_ring_right_with_a_barrier_between_turns() {
 #[test]
 fn tiles_in_turn_without_that_barrier_read_a_stage_a_lap_early_or_stop() {
     assert!(runs(Protocol::TurnsUnordered, 2000).is_err());
+}
+
+#[test]
+fn a_turn_that_is_handed_over_before_its_last_tile_was_seen_reads_a_stage_too_early() {
+    let error = runs(Protocol::TurnsEarly, 2000).unwrap_err();
+    assert!(error.contains("read"), "{error}");
 }
