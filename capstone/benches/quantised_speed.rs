@@ -3,7 +3,7 @@
 
 use attention_variants::hf::Source;
 use attention_variants::models::{LanguageModel, load};
-use attention_variants::ops::{Cpu, Isa, RowType, Vectorised};
+use attention_variants::ops::{Cpu, Isa, Vectorised};
 use attention_variants::step::StepInputs;
 use benches::Bench;
 use fastserve::embedded::SOURCE;
@@ -13,6 +13,7 @@ use fastserve::quantize::packed;
 use fastserve::quantize::recipe::{Method, quantise};
 use fastserve::quantize::text::Sequence;
 use fastserve::quantize::units::units;
+use memory_hierarchy::Pool;
 use std::time::Instant;
 
 const ROUNDS: usize = 31;
@@ -69,7 +70,7 @@ fn loaded(checkpoint: &Checkpoint) -> Box<dyn LanguageModel> {
     let source = Source::Dir(folder.path().to_owned());
     let (config, weights) = (source.config().unwrap(), source.weights().unwrap());
     // As the server multiplies them.
-    let operations = Vectorised::default().with_rows(RowType::fastest(Isa::detect()));
+    let operations = Vectorised::fastest(Isa::detect(), Pool::global().clone());
     Box::new(load(Cpu::new(operations), config, weights, LIMITS).unwrap())
 }
 
@@ -86,8 +87,9 @@ fn steps(model: &mut dyn LanguageModel) -> f64 {
             block_tables: &blocks,
             blocks_per_sequence: blocks.len(),
             block_copies: &[],
+            outputs: &[0],
         });
-        std::hint::black_box(model.logits(&[0]));
+        std::hint::black_box(model.logits(0..1));
     }
     began.elapsed().as_secs_f64() * 1e3 / STEPS as f64
 }
@@ -96,11 +98,11 @@ fn steps(model: &mut dyn LanguageModel) -> f64 {
 fn reading(model: &mut dyn LanguageModel) -> f64 {
     let prompt = [Sequence {
         tokens: (0..PROMPT as u32).collect(),
-        from: 1,
+        from: PROMPT - 1,
     }];
     let began = Instant::now();
-    forward(model, &prompt, |model, _| {
-        std::hint::black_box(model.logits(&[PROMPT as u32 - 1]));
+    forward(model, &prompt, Sequence::predicting, |model, _| {
+        std::hint::black_box(model.logits(0..1));
     });
     began.elapsed().as_secs_f64() * 1e3
 }

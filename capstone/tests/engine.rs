@@ -3,7 +3,7 @@
 
 use attention_variants::hf::Source;
 use attention_variants::models::load;
-use attention_variants::ops::{Cpu, Isa, RowType, Vectorised};
+use attention_variants::ops::{Cpu, Isa, Vectorised};
 use attention_variants::step::StepLimits;
 use decoding::{Logprobs, SamplingParams};
 use fastserve::engine::{Engine, EngineConfig};
@@ -54,7 +54,7 @@ fn start(blocks: usize, tokens: usize, prefix_caching: bool, max_queue: usize) -
     let weights = source.weights().expect("the fixture has weights");
     // As the server would: the weights are in bf16.
     let isa = Isa::detect();
-    let operations = Vectorised::new(isa, Pool::global().clone()).with_rows(RowType::fastest(isa));
+    let operations = Vectorised::fastest(isa, Pool::global().clone());
     let model = load(Cpu::new(operations), config, weights, limits).expect("the fixture loads");
     let (handle, inbox) = engine_channel(max_queue, Arc::new(Metrics::default()));
     let config = EngineConfig {

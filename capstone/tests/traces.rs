@@ -17,6 +17,7 @@ use serde_json::{Map, Value, json};
 use serving::engine::{EngineEvent, EngineHandle, GenerationRequest, engine_channel};
 use serving::metrics::Metrics;
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use tokio::sync::mpsc::Receiver;
 
@@ -29,7 +30,7 @@ struct Step {
     query_starts: Vec<usize>,
     /// Blocks of each sequence, as many as the step's tokens need.
     tables: Vec<Vec<u32>>,
-    /// Rows whose logits were asked for.
+    /// Rows whose logits are wanted.
     rows: Vec<u32>,
 }
 
@@ -93,7 +94,7 @@ impl LanguageModel for Watched {
             slots: step.slots.to_vec(),
             tables: tables.collect(),
             query_starts: starts,
-            rows: Vec::new(),
+            rows: step.outputs.to_vec(),
         };
         let count = {
             let mut log = self.log.lock().unwrap();
@@ -104,11 +105,8 @@ impl LanguageModel for Watched {
         self.model.forward(step);
     }
 
-    fn logits(&mut self, rows: &[u32]) -> &[f32] {
-        let mut log = self.log.lock().unwrap();
-        let step = log.steps.last_mut().expect("logits follow a step");
-        step.rows.extend(rows);
-        self.model.logits(rows)
+    fn logits(&mut self, outputs: Range<usize>) -> &[f32] {
+        self.model.logits(outputs)
     }
 }
 

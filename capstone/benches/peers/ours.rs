@@ -2,7 +2,7 @@
 
 use attention_variants::hf::Source;
 use attention_variants::models::{LanguageModel, load};
-use attention_variants::ops::{Cpu, Isa, KvType, RowType, Vectorised};
+use attention_variants::ops::{Cpu, Isa, KvType, Vectorised};
 use attention_variants::step::{StepInputs, StepLimits};
 use memory_hierarchy::Pool;
 use std::path::Path;
@@ -78,7 +78,7 @@ impl Steps {
         };
         let vocab = config.vocab_size as u32;
         let isa = Isa::detect();
-        let operations = Vectorised::new(isa, pool).with_rows(RowType::fastest(isa));
+        let operations = Vectorised::fastest(isa, pool);
         let cpu = Cpu::new(operations).with_kv(KvType::F16);
         let model = load(cpu, config, weights, limits).expect("the model loads");
         Self {
@@ -129,6 +129,7 @@ impl Steps {
             .iter()
             .flat_map(|s| (s * self.blocks..(s + 1) * self.blocks).map(|block| block as u32))
             .collect();
+        let rows: Vec<u32> = starts[1..].iter().map(|end| end - 1).collect();
         self.model.forward(&StepInputs {
             tokens,
             positions: &positions,
@@ -137,10 +138,10 @@ impl Steps {
             block_tables: &tables,
             blocks_per_sequence: self.blocks,
             block_copies: &[],
+            outputs: &rows,
         });
-        let rows: Vec<u32> = starts[1..].iter().map(|end| end - 1).collect();
         let vocab = self.vocab as usize;
-        let logits = self.model.logits(&rows);
+        let logits = self.model.logits(0..rows.len());
         logits.chunks_exact(vocab).map(likeliest).collect()
     }
 }

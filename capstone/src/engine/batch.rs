@@ -1,5 +1,6 @@
 //! `prepare`: from the scheduler's plan to the ragged batch that a model takes.
 
+use super::sample::Outputs;
 use attention_variants::step::StepInputs;
 use scheduling::{Scheduler, StepPlan};
 
@@ -70,7 +71,7 @@ impl Batch {
     }
 
     /// What the model takes.
-    pub(super) fn inputs(&self) -> StepInputs<'_> {
+    pub(super) fn inputs<'a>(&'a self, outputs: &'a Outputs) -> StepInputs<'a> {
         StepInputs {
             tokens: &self.tokens,
             positions: &self.positions,
@@ -79,6 +80,7 @@ impl Batch {
             block_tables: &self.block_tables,
             blocks_per_sequence: self.blocks_per_sequence,
             block_copies: &self.block_copies,
+            outputs: outputs.rows(),
         }
     }
 }

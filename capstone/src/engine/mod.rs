@@ -36,8 +36,6 @@ pub struct Engine {
     scheduler: Scheduler,
     sampler: Sampler,
     batch: Batch,
-    /// Rows of the batch whose logits are wanted, reused.
-    rows: Vec<u32>,
     sequences: HashMap<SeqId, Sequence>,
     next_id: u64,
     inbox: EngineInbox,
@@ -69,7 +67,6 @@ impl Engine {
             model,
             scheduler,
             batch: Batch::default(),
-            rows: Vec::with_capacity(limits.logit_rows),
             sequences: HashMap::new(),
             next_id: 0,
             inbox,
@@ -87,8 +84,9 @@ impl Engine {
             self.note_admitted(&plan);
             if !plan.work.is_empty() {
                 self.batch.prepare(&plan, &self.scheduler);
-                self.model.forward(&self.batch.inputs());
-                let drawn = self.sample(&plan);
+                let outputs = self.outputs(&plan);
+                self.model.forward(&self.batch.inputs(&outputs));
+                let drawn = self.sample(&outputs);
                 self.commit(&plan, &drawn);
                 self.emit(&plan, drawn);
             }

@@ -11,6 +11,7 @@ use attention_variants::models::{LanguageModel, load};
 use attention_variants::ops::{Arithmetic, Host, Vectorised};
 use attention_variants::step::{StepInputs, StepLimits};
 use rayon::prelude::*;
+use std::ops::Range;
 
 const BLOCK_SIZE: usize = 16;
 
@@ -70,18 +71,21 @@ pub struct Score {
 pub fn score(model: &mut dyn LanguageModel, sequences: &[Sequence]) -> Vec<Score> {
     let vocabulary = model.config().vocab_size;
     let mut scores = Vec::with_capacity(sequences.len());
-    forward(model, sequences, |model, batch| {
-        let rows = predicted(batch);
-        let mut outcomes = Vec::with_capacity(rows.len());
-        for chunk in rows.chunks(LIMITS.logit_rows) {
-            let indices: Vec<u32> = chunk.iter().map(|(row, _)| *row).collect();
-            let logits = model.logits(&indices).par_chunks_exact(vocabulary);
-            let outcome = |(logits, (_, token)): (&[f32], &(u32, u32))| surprise(logits, *token);
-            outcomes.par_extend(logits.zip(chunk).map(outcome));
+    forward(model, sequences, Sequence::predicting, |model, batch| {
+        let tokens: Vec<u32> = batch
+            .iter()
+            .flat_map(Sequence::predicted)
+            .copied()
+            .collect();
+        let mut outcomes = Vec::with_capacity(tokens.len());
+        for range in logit_ranges(tokens.len()) {
+            let logits = model.logits(range.clone()).par_chunks_exact(vocabulary);
+            let outcome = |(logits, token): (&[f32], &u32)| surprise(logits, *token);
+            outcomes.par_extend(logits.zip(&tokens[range]).map(outcome));
         }
         let mut outcomes = outcomes.into_iter();
         for sequence in batch {
-            let tokens = sequence.tokens.len() - sequence.from;
+            let tokens = sequence.predicted().len();
             let mut score = Score {
                 loss: 0.0,
                 tokens,
@@ -107,13 +111,13 @@ pub fn divergence(
 ) -> f64 {
     let vocabulary = model.config().vocab_size;
     let (mut sum, mut tokens) = (0.0, 0);
-    forward(model, sequences, |model, batch| {
-        step(reference, batch);
-        let rows: Vec<u32> = predicted(batch).into_iter().map(|(row, _)| row).collect();
-        tokens += rows.len();
-        for rows in rows.chunks(LIMITS.logit_rows) {
-            let wanted = reference.logits(rows).par_chunks_exact(vocabulary);
-            let got = model.logits(rows).par_chunks_exact(vocabulary);
+    forward(model, sequences, Sequence::predicting, |model, batch| {
+        step(reference, batch, Sequence::predicting);
+        let predicted = batch.iter().map(|it| it.predicted().len()).sum();
+        tokens += predicted;
+        for range in logit_ranges(predicted) {
+            let wanted = reference.logits(range.clone()).par_chunks_exact(vocabulary);
+            let got = model.logits(range).par_chunks_exact(vocabulary);
             sum += wanted
                 .zip(got)
                 .map(|(p, q)| relative_entropy(p, q))
@@ -123,16 +127,10 @@ pub fn divergence(
     sum / tokens.max(1) as f64
 }
 
-/// The tokens that the sequences of a batch ask for, each with the row that predicts it: the one before it.
-fn predicted(batch: &[Sequence]) -> Vec<(u32, u32)> {
-    let mut first = 0;
-    let mut rows = Vec::new();
-    for sequence in batch {
-        let predicted = sequence.from..sequence.tokens.len();
-        rows.extend(predicted.map(|at| ((first + at - 1) as u32, sequence.tokens[at])));
-        first += sequence.tokens.len();
-    }
-    rows
+/// The outputs of a step, as many at a time as logits are computed.
+fn logit_ranges(outputs: usize) -> impl Iterator<Item = Range<usize>> {
+    let firsts = (0..outputs).step_by(LIMITS.logit_rows);
+    firsts.map(move |first| first..outputs.min(first + LIMITS.logit_rows))
 }
 
 /// `Σ p ln (p / q)` of the probabilities that two rows of logits stand for.
@@ -172,13 +170,15 @@ pub fn exact_rate(scores: &[Score]) -> f64 {
     exact as f64 / scores.len().max(1) as f64
 }
 
-/// Runs the model over the sequences, as many at a time as fit, and calls `after` with each batch.
+/// Runs the model over the sequences, as many at a time as fit, and calls `after` with each batch. A step's outputs are the rows of each
+/// sequence that `outputs` names.
 ///
 /// # Panics
 /// If a sequence is longer than [`LIMITS`] allow.
 pub fn forward<'a, M: LanguageModel + ?Sized>(
     model: &mut M,
     mut sequences: &'a [Sequence],
+    outputs: fn(&Sequence) -> Range<usize>,
     mut after: impl FnMut(&mut M, &'a [Sequence]),
 ) {
     let longest = LIMITS.positions.min(model.config().max_positions);
@@ -199,20 +199,26 @@ pub fn forward<'a, M: LanguageModel + ?Sized>(
         let batch = sequences
             .split_off(..fitting)
             .expect("a sequence fits into a step");
-        step(model, batch);
+        step(model, batch, outputs);
         after(model, batch);
     }
 }
 
 /// One step over whole sequences, each in blocks of its own.
-fn step<M: LanguageModel + ?Sized>(model: &mut M, batch: &[Sequence]) {
+fn step<M: LanguageModel + ?Sized>(
+    model: &mut M,
+    batch: &[Sequence],
+    outputs: fn(&Sequence) -> Range<usize>,
+) {
     let blocks = |sequence: &Sequence| sequence.tokens.len().div_ceil(BLOCK_SIZE);
     let blocks_per_sequence = batch.iter().map(blocks).max().unwrap_or(0);
     let (mut tokens, mut positions, mut slots) = (Vec::new(), Vec::new(), Vec::new());
     let (mut query_starts, mut block_tables, mut next) = (vec![0], Vec::new(), 0u32);
+    let mut rows = Vec::new();
     for sequence in batch {
         let first_slot = next * BLOCK_SIZE as u32;
         let len = sequence.tokens.len() as u32;
+        rows.extend(outputs(sequence).map(|row| (tokens.len() + row) as u32));
         tokens.extend_from_slice(&sequence.tokens);
         positions.extend(0..len);
         slots.extend(first_slot..first_slot + len);
@@ -230,6 +236,7 @@ fn step<M: LanguageModel + ?Sized>(model: &mut M, batch: &[Sequence]) {
         block_tables: &block_tables,
         blocks_per_sequence,
         block_copies: &[],
+        outputs: &rows,
     });
 }
 

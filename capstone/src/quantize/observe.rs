@@ -39,7 +39,7 @@ pub fn observe<A: Arithmetic>(
     };
     let device = Host::new(Intercepted::new(arithmetic, note));
     let mut model = load(device, config, weights, evaluate::LIMITS)?;
-    evaluate::forward(&mut model, sequences, |_, _| ());
+    evaluate::forward(&mut model, sequences, Sequence::rows, |_, _| ());
     drop(model);
     let seen = std::mem::take(&mut *seen.lock().expect("no observer panicked"));
     Ok(Observation(seen))

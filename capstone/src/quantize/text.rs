@@ -5,6 +5,7 @@
 use super::QuantizeError;
 use attention_variants::hf::{ChatTemplate, Tokenizer};
 use serde_json::{Map, Value};
+use std::ops::Range;
 
 /// Tokens of a window that a long text is cut into, the first token included.
 const WINDOW: usize = 1024;
@@ -16,6 +17,23 @@ pub struct Sequence {
     pub tokens: Vec<u32>,
     /// At least 1.
     pub from: usize,
+}
+
+impl Sequence {
+    /// The tokens to be predicted.
+    pub fn predicted(&self) -> &[u32] {
+        &self.tokens[self.from..]
+    }
+
+    /// The rows that predict them: each is the one before its token's own.
+    pub fn predicting(&self) -> Range<usize> {
+        self.from - 1..self.tokens.len() - 1
+    }
+
+    /// The rows of all its tokens.
+    pub fn rows(&self) -> Range<usize> {
+        0..self.tokens.len()
+    }
 }
 
 /// What turns text into tokens.

@@ -217,6 +217,7 @@ impl Step {
             block_tables: &table,
             blocks_per_sequence: blocks,
             block_copies: &[],
+            outputs: &[],
         });
         let mut queries = HostTensor::new(new, shape.heads * shape.key_dim);
         fill(queries.resize(new), 3);

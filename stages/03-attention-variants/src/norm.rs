@@ -8,9 +8,19 @@ pub fn rms_norm(out: &mut [f32], x: &[f32], weight: &[f32], eps: f32) {
     }
 }
 
-/// `1 / sqrt(mean(x^2) + eps)`; the sum is kept in double precision, since a residual stream may hold a few very large values.
+/// `1 / sqrt(mean(x^2) + eps)`; the sum is kept in double precision, since a residual stream may hold a few very large values, and in
+/// several parts, since one would wait for each addition.
 pub fn rms_factor(x: &[f32], eps: f32) -> f32 {
-    let squares: f64 = x.iter().map(|x| f64::from(*x) * f64::from(*x)).sum();
+    let square = |x: f32| f64::from(x) * f64::from(x);
+    let mut parts = [0.0f64; 32];
+    let (whole, rest) = x.as_chunks::<32>();
+    for numbers in whole {
+        for (part, x) in parts.iter_mut().zip(numbers) {
+            *part += square(*x);
+        }
+    }
+    let rest: f64 = rest.iter().map(|x| square(*x)).sum();
+    let squares = parts.iter().sum::<f64>() + rest;
     (squares / x.len() as f64 + f64::from(eps)).sqrt().recip() as f32
 }
 

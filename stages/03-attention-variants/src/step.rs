@@ -20,6 +20,9 @@ pub struct StepInputs<'a> {
     pub blocks_per_sequence: usize,
     /// Blocks to copy before anything is read or written, `(from, to)`: the copies of copy-on-write.
     pub block_copies: &'a [(u32, u32)],
+    /// Rows of the batch whose logits may be asked for, ascending. Of a prompt it is the last alone, and of all but the last chunk of
+    /// a prompt none: the last layer's feed-forward block is computed for these rows only.
+    pub outputs: &'a [u32],
 }
 
 /// The most that a step may ask for. Everything a model needs is allocated once, for these.

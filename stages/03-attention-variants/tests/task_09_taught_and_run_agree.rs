@@ -52,6 +52,7 @@ fn paged_attention_is_attention() {
             block_tables: &table,
             blocks_per_sequence: table.len(),
             block_copies: &[],
+            outputs: &[],
         });
         let mut queries = HostTensor::new(len, heads * head_dim);
         queries.resize(len).copy_from_slice(&q);
@@ -96,6 +97,7 @@ fn what_is_not_a_number_is_not_hidden() {
             block_tables: &table,
             blocks_per_sequence: table.len(),
             block_copies: &[],
+            outputs: &[],
         });
         let mut queries = HostTensor::new(len, dim);
         queries.resize(len).copy_from_slice(&values(rng, len * dim));

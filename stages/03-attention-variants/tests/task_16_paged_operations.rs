@@ -72,6 +72,7 @@ impl Batch {
             block_tables: &self.block_tables,
             blocks_per_sequence: self.blocks_per_sequence,
             block_copies: &[],
+            outputs: &[],
         }
     }
 }

@@ -1,5 +1,5 @@
 //! Every family against `transformers`: logits of a prompt and 32 greedy tokens, computed in one prefill, in chunks, and token by
-//! token through a paged cache whose blocks are scattered.
+//! token through a paged cache whose blocks are scattered; and rows whose logits are asked for alone.
 //!
 //! The fixtures are made by fixtures/make_fixtures.py; what is expected was computed in double precision. gguf/make_gguf.py has
 //! made GGUF files of some of them, which must compute the same.
@@ -11,6 +11,8 @@ use attention_variants::models::{LanguageModel, load};
 use attention_variants::ops::{Cpu, Isa, Ops, Reference, Vectorised};
 use attention_variants::step::{StepInputs, StepLimits};
 use memory_hierarchy::Pool;
+use rand::RngExt;
+use rand::rngs::StdRng;
 use safetensors::SafeTensors;
 use std::path::{Path, PathBuf};
 use support::assert_close;
@@ -87,6 +89,12 @@ impl Paged {
 
     /// Logits of all given tokens, `[tokens, vocab]`.
     fn step(&mut self, tokens: &[u32]) -> Vec<f32> {
+        let all: Vec<u32> = (0..tokens.len() as u32).collect();
+        self.step_for(tokens, &all)
+    }
+
+    /// Logits of some of the given tokens, `[outputs, vocab]`.
+    fn step_for(&mut self, tokens: &[u32], outputs: &[u32]) -> Vec<f32> {
         let positions: Vec<u32> = (self.seen as u32..).take(tokens.len()).collect();
         let slot = |p: &u32| self.table[*p as usize / BLOCK] * BLOCK as u32 + p % BLOCK as u32;
         let slots: Vec<u32> = positions.iter().map(slot).collect();
@@ -98,10 +106,10 @@ impl Paged {
             block_tables: &self.table,
             blocks_per_sequence: self.table.len(),
             block_copies: &[],
+            outputs,
         });
         self.seen += tokens.len();
-        let rows: Vec<u32> = (0..tokens.len() as u32).collect();
-        self.model.logits(&rows).to_vec()
+        self.model.logits(0..outputs.len()).to_vec()
     }
 
     /// Takes the prompt in chunks, compares its logits, then continues greedily and compares the tokens.
@@ -135,6 +143,28 @@ impl Paged {
         }
         assert_eq!(greedy, want.greedy, "{what}, chunks of {chunk}");
     }
+
+    /// Takes the prompt in chunks and asks for some rows of each, or none; they must have the logits that `whole`, which is asked for
+    /// all, gives them, to the last bit.
+    fn hold_outputs_to(mut self, mut whole: Self, prompt: &[u32], rng: &mut StdRng, what: &str) {
+        let vocab = self.model.config().vocab_size;
+        for chunk in prompt.chunks(5) {
+            let share = [0.0, 0.3, 0.7][rng.random_range(0..3)];
+            let rows = 0..chunk.len() as u32;
+            let outputs: Vec<u32> = rows.filter(|_| rng.random_bool(share)).collect();
+            let logits = whole.step(chunk);
+            let want = outputs
+                .iter()
+                .flat_map(|row| &logits[*row as usize * vocab..][..vocab]);
+            let got = self.step_for(chunk, &outputs);
+            assert_eq!(got.len(), outputs.len() * vocab, "{what}: {outputs:?}");
+            let same = got
+                .iter()
+                .zip(want)
+                .all(|(a, b)| a.to_bits() == b.to_bits());
+            assert!(same, "{what}: {outputs:?} of {}", chunk.len());
+        }
+    }
 }
 
 fn check(name: &str) {
@@ -157,16 +187,23 @@ fn as_gguf(folder: &Path) -> PathBuf {
 
 fn hold_to(path: &Path, want: &Expected) {
     let name = path.display();
+    let mut rng = support::rng();
+    let on_reference = || Paged::new(model(path, Reference::default()));
+    let on_cpu = |isa| {
+        let operations = Vectorised::new(isa, Pool::global().clone());
+        Paged::new(model(path, Cpu::new(operations)))
+    };
     for chunk in [want.prompt.len(), 1, 4] {
-        let reference = Paged::new(model(path, Reference::default()));
-        reference.hold_to(want, chunk, &format!("{name} on the reference"));
+        on_reference().hold_to(want, chunk, &format!("{name} on the reference"));
         for isa in Isa::available() {
-            let cpu = Paged::new(model(
-                path,
-                Cpu::new(Vectorised::new(isa, Pool::global().clone())),
-            ));
-            cpu.hold_to(want, chunk, &format!("{name} on {isa:?}"));
+            on_cpu(isa).hold_to(want, chunk, &format!("{name} on {isa:?}"));
         }
+    }
+    let what = format!("{name} on the reference");
+    on_reference().hold_outputs_to(on_reference(), &want.prompt, &mut rng, &what);
+    for isa in Isa::available() {
+        let what = format!("{name} on {isa:?}");
+        on_cpu(isa).hold_outputs_to(on_cpu(isa), &want.prompt, &mut rng, &what);
     }
 }
 
@@ -206,4 +243,11 @@ families! {
     deepseek_v2: "deepseek-v2",
     deepseek_v3: "deepseek-v3",
     deepseek_v3_plain: "deepseek-v3-plain",
+}
+
+#[test]
+#[should_panic(expected = "outputs do not ascend")]
+fn outputs_ascend() {
+    let llama = model(&fixtures().join("llama3"), Cpu::default());
+    Paged::new(llama).step_for(&[1, 2, 3], &[2, 1]);
 }

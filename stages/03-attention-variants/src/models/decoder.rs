@@ -5,6 +5,7 @@ use super::mlp::{MlpBlock, MlpBuffers};
 use crate::config::ModelConfig;
 use crate::ops::Ops;
 use crate::step::{StepInputs, StepLimits};
+use std::ops::Range;
 
 /// A model that an engine can run, whatever its family and device.
 pub trait LanguageModel: Send {
@@ -12,13 +13,14 @@ pub trait LanguageModel: Send {
     fn config(&self) -> &ModelConfig;
     /// The most a step may ask for.
     fn limits(&self) -> StepLimits;
-    /// Computes the final hidden state of every token of the step and writes keys and values to the cache.
+    /// Writes the keys and values of every token of the step to the cache, and computes the final hidden states of its outputs.
     ///
     /// # Panics
-    /// If the step is over the limits, or names a token, a slot or a block that does not exist.
+    /// If the step is over the limits, its outputs do not ascend, or it names a token, a slot, a block or a row that does not exist.
     fn forward(&mut self, step: &StepInputs<'_>);
-    /// Logits `[rows, vocab_size]` of some tokens of the last step, at most [`StepLimits::logit_rows`] of them.
-    fn logits(&mut self, rows: &[u32]) -> &[f32];
+    /// Logits `[outputs, vocab_size]` of a part of the last step's [`outputs`](StepInputs::outputs), at most
+    /// [`StepLimits::logit_rows`] of them.
+    fn logits(&mut self, outputs: Range<usize>) -> &[f32];
 }
 
 /// A decoder-only transformer on a device.
@@ -56,7 +58,7 @@ pub(super) struct Buffers<O: Ops> {
     update: O::Tensor,
     attention: AttentionBuffers<O>,
     mlp: MlpBuffers<O>,
-    /// The rows whose logits are wanted, `[logit_rows, hidden]`.
+    /// The outputs whose logits are wanted, `[logit_rows, hidden]`.
     last: O::Tensor,
     /// `[logit_rows, vocab]`.
     logits: O::Tensor,
@@ -115,6 +117,11 @@ impl<O: Ops> LanguageModel for Decoder<O> {
                 &mut kv[index],
                 self.rope.as_ref(),
             );
+            if index + 1 == layers.len() {
+                // No layer behind this one reads the others.
+                ops.keep_outputs(residual);
+                ops.keep_outputs(update);
+            }
             ops.add_normalise(normed, residual, update, &layer.mlp_norm);
             layer.mlp.forward(ops, mlp, update, normed);
             let next_norm = layers
@@ -124,14 +131,14 @@ impl<O: Ops> LanguageModel for Decoder<O> {
         }
     }
 
-    fn logits(&mut self, rows: &[u32]) -> &[f32] {
+    fn logits(&mut self, outputs: Range<usize>) -> &[f32] {
         let Buffers {
             normed,
             last,
             logits,
             ..
         } = &mut self.buffers;
-        self.ops.gather(last, normed, rows);
+        self.ops.take_rows(last, normed, outputs);
         self.ops.project(
             logits,
             last,

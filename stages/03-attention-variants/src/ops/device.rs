@@ -9,6 +9,7 @@ use crate::config::{Activation, Moe};
 use crate::matrix::Matrix;
 use crate::rope::RopeTable;
 use crate::step::StepInputs;
+use std::ops::Range;
 use std::sync::Mutex;
 
 /// The operations that do arithmetic, on tensors in host memory. Each sets the rows of its output to those of its input.
@@ -28,6 +29,17 @@ pub trait Arithmetic: Send + Sync + 'static {
     fn read_row(&self, weight: &Self::Weight, row: usize, out: &mut [f32]);
     /// See [`Ops::normalise`].
     fn normalise(&self, out: &mut HostTensor, x: &HostTensor, norm: &HostNorm);
+    /// See [`Ops::add_normalise`].
+    fn add_normalise(
+        &self,
+        out: &mut HostTensor,
+        residual: &mut HostTensor,
+        x: &HostTensor,
+        norm: &HostNorm,
+    ) {
+        host::add(residual.values_mut(), x.values());
+        self.normalise(out, residual, norm);
+    }
     /// See [`Ops::project`].
     fn project(&self, out: &mut HostTensor, x: &HostTensor, linear: &HostLinear<Self::Weight>);
     /// See [`Ops::project_heads`].
@@ -183,12 +195,11 @@ impl<A: Arithmetic> Ops for Host<A> {
         x: &HostTensor,
         norm: &HostNorm,
     ) {
-        host::add(residual, x);
-        self.arithmetic.normalise(out, residual, norm);
+        self.arithmetic.add_normalise(out, residual, x, norm);
     }
 
     fn add(&self, out: &mut HostTensor, x: &HostTensor) {
-        host::add(out, x);
+        host::add(out.values_mut(), x.values());
     }
 
     fn project(&self, out: &mut HostTensor, x: &HostTensor, linear: &Self::Linear) {
@@ -261,8 +272,13 @@ impl<A: Arithmetic> Ops for Host<A> {
         }
     }
 
-    fn gather(&self, out: &mut HostTensor, x: &HostTensor, rows: &[u32]) {
-        host::gather(out, x, rows);
+    fn keep_outputs(&self, x: &mut HostTensor) {
+        x.keep_rows(&self.step.outputs);
+    }
+
+    fn take_rows(&self, out: &mut HostTensor, x: &HostTensor, rows: Range<usize>) {
+        let taken = &x.values()[rows.start * x.cols()..rows.end * x.cols()];
+        out.resize(rows.len()).copy_from_slice(taken);
     }
 
     fn read<'a>(&'a self, x: &'a HostTensor) -> &'a [f32] {

@@ -1,4 +1,4 @@
-//! Host memory behind the two devices that run on a CPU, and the operations that only move rows.
+//! Host memory behind the two devices that run on a CPU.
 
 use super::NormKind;
 use crate::step::StepInputs;
@@ -65,6 +65,17 @@ impl HostTensor {
         self.rows = rows;
         self.values_mut()
     }
+
+    /// Moves the rows `rows`, which ascend, to the beginning, and keeps no other.
+    pub(super) fn keep_rows(&mut self, rows: &[u32]) {
+        let cols = self.cols;
+        let values = self.values_mut();
+        for (to, &from) in rows.iter().enumerate() {
+            let from = from as usize * cols;
+            values.copy_within(from..from + cols, to * cols);
+        }
+        self.resize(rows.len());
+    }
 }
 
 /// A norm's parameters.
@@ -126,6 +137,8 @@ pub struct Step {
     pub blocks_per_sequence: usize,
     /// See [`StepInputs`].
     pub block_copies: Vec<(u32, u32)>,
+    /// See [`StepInputs`].
+    pub outputs: Vec<u32>,
     /// The sequence that each token belongs to, `[tokens]`.
     pub sequences: Vec<u32>,
 }
@@ -143,6 +156,11 @@ impl Step {
         refill(&mut self.query_starts, inputs.query_starts);
         refill(&mut self.block_tables, inputs.block_tables);
         refill(&mut self.block_copies, inputs.block_copies);
+        assert!(
+            inputs.outputs.is_sorted_by(|row, next| row < next),
+            "outputs do not ascend"
+        );
+        refill(&mut self.outputs, inputs.outputs);
         self.blocks_per_sequence = inputs.blocks_per_sequence;
         self.sequences.clear();
         for (sequence, range) in inputs.query_starts.windows(2).enumerate() {
@@ -165,16 +183,8 @@ impl Step {
 }
 
 /// `out += x`.
-pub(super) fn add(out: &mut HostTensor, x: &HostTensor) {
-    for (out, x) in out.values_mut().iter_mut().zip(x.values()) {
+pub(super) fn add(out: &mut [f32], x: &[f32]) {
+    for (out, x) in out.iter_mut().zip(x) {
         *out += x;
-    }
-}
-
-/// `out[i] = x[rows[i]]`.
-pub(super) fn gather(out: &mut HostTensor, x: &HostTensor, rows: &[u32]) {
-    let width = x.cols();
-    for (out, &row) in out.resize(rows.len()).chunks_exact_mut(width).zip(rows) {
-        out.copy_from_slice(x.row(row as usize));
     }
 }

@@ -1,6 +1,6 @@
 //! The operations that a device implements, and nothing finer.
 //!
-//! Sixteen coarse, fused operations with out-parameters. A model allocates its tensors once, when it is built, and a step only
+//! Coarse, fused operations with out-parameters. A model allocates its tensors once, when it is built, and a step only
 //! writes into them, so that every address is fixed: on a GPU the same model code can be captured in a graph and replayed, on a
 //! CPU no step allocates. What an operation needs to know of the batch (positions, slots, page tables) is given once, by
 //! [`Ops::begin`]; weight formats live inside [`Ops::Linear`] and model code never names them.
@@ -28,6 +28,7 @@ use crate::config::{Activation, Moe};
 use crate::matrix::Matrix;
 use crate::rope::RopeTable;
 use crate::step::StepInputs;
+use std::ops::Range;
 
 /// How a norm normalises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -206,8 +207,10 @@ pub trait Ops: Send + Sync + 'static {
         experts: &Self::Experts,
         activation: Activation,
     );
-    /// `out[i] = x[rows[i]]`.
-    fn gather(&self, out: &mut Self::Tensor, x: &Self::Tensor, rows: &[u32]);
+    /// `x[i] = x[outputs[i]]`, with the outputs of the step; no other row is kept.
+    fn keep_outputs(&self, x: &mut Self::Tensor);
+    /// `out = x[rows]`.
+    fn take_rows(&self, out: &mut Self::Tensor, x: &Self::Tensor, rows: Range<usize>);
     /// The tensor's rows, on the host.
     fn read<'a>(&'a self, x: &'a Self::Tensor) -> &'a [f32];
 }

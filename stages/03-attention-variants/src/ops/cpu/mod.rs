@@ -11,7 +11,7 @@ use self::gate::Activate;
 pub use self::weight::Weight;
 use super::AttentionShape;
 use super::device::{Arithmetic, Host};
-use super::host::{HostLinear, HostNorm, HostTensor, Step};
+use super::host::{HostLinear, HostNorm, HostTensor, Step, add};
 use super::kv::HostKv;
 use crate::config::Activation;
 use crate::matrix::Matrix;
@@ -107,6 +107,11 @@ impl Vectorised {
         }
     }
 
+    /// The same with rows of the type that is fastest: what a server computes with.
+    pub fn fastest(isa: Isa, pool: Arc<Pool>) -> Self {
+        Self::new(isa, pool).with_rows(RowType::fastest(isa))
+    }
+
     /// With rows of another type for the weights in bfloat16 that are loaded from here on.
     pub fn with_rows(self, rows: RowType) -> Self {
         Self { rows, ..self }
@@ -157,6 +162,29 @@ impl Arithmetic for Vectorised {
             for row in range {
                 // SAFETY: each row is one range's alone.
                 norm.apply(unsafe { out.slice(row * width, width) }, x.row(row));
+            }
+        });
+    }
+
+    fn add_normalise(
+        &self,
+        out: &mut HostTensor,
+        residual: &mut HostTensor,
+        x: &HostTensor,
+        norm: &HostNorm,
+    ) {
+        let (rows, width) = (residual.rows(), out.cols());
+        let out = SharedMut::new(out.resize(rows));
+        let residual = SharedMut::new(residual.values_mut());
+        self.share(rows, width, |range| {
+            for row in range {
+                // SAFETY: each row is one range's alone.
+                let (out, residual) = unsafe {
+                    let at = row * width;
+                    (out.slice(at, width), residual.slice(at, width))
+                };
+                add(residual, x.row(row));
+                norm.apply(out, residual);
             }
         });
     }
