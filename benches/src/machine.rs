@@ -8,12 +8,8 @@ impl Machine {
     /// The machine that this process runs on.
     pub fn here() -> Self {
         let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-        let model = cpuinfo.lines().find(|line| line.starts_with("model name"));
-        let device = model
-            .and_then(|line| line.split_once(':'))
-            .map_or("an unnamed CPU", |(_, name)| name.trim());
         Self {
-            device: device.to_owned(),
+            device: cpu(&cpuinfo),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             os: std::env::consts::OS.to_owned(),
             toolchain: output("rustc", &["--version"], Path::new(".")),
@@ -35,6 +31,20 @@ impl Source {
             digest,
         };
         told(git, set("COMMIT"), set("DIRTY"))
+    }
+}
+
+/// The first CPU of `/proc/cpuinfo`: its name, and what tells generations apart where a host has shortened the name.
+fn cpu(cpuinfo: &str) -> String {
+    let field = |name: &str| {
+        let mut fields = cpuinfo.lines().filter_map(|line| line.split_once(':'));
+        let found = fields.find(|(field, _)| field.trim() == name);
+        found.map(|(_, value)| value.trim())
+    };
+    let name = field("model name").unwrap_or("an unnamed CPU");
+    match (field("cpu family"), field("model")) {
+        (Some(family), Some(model)) => format!("{name}, family {family}, model {model}"),
+        _ => name.to_owned(),
     }
 }
 
@@ -66,6 +76,14 @@ fn output(program: &str, arguments: &[&str], folder: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cpu_has_its_generation_beside_its_name() {
+        let two = "processor\t: 0\ncpu family\t: 25\nmodel\t\t: 1\nmodel name\t: AMD EPYC\n\nprocessor\t: 1\nmodel\t\t: 2\n";
+        assert_eq!(cpu(two), "AMD EPYC, family 25, model 1");
+        assert_eq!(cpu("model name : Other\n"), "Other");
+        assert_eq!(cpu(""), "an unnamed CPU");
+    }
 
     #[test]
     fn the_environment_stands_in_for_git() {
