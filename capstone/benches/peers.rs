@@ -15,6 +15,7 @@ mod peers {
     pub mod programs;
 }
 
+use attention_variants::ops::Isa;
 use benches::{Bench, checkout};
 use peers::ours::{Ours, Speed};
 use peers::programs::Peer;
@@ -39,9 +40,15 @@ fn main() {
     );
     let only = std::env::args().nth(1).filter(|it| !it.starts_with("--"));
     let all = Peer::from_environment(threads);
+    // A CPU without AVX-512 is another race: a record of its own.
+    let record = match Isa::detect() {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 => "capstone-cpu".to_owned(),
+        other => format!("capstone-cpu-{other:?}").to_lowercase(),
+    };
     let mut bench = Bench::new(
         "capstone --bench peers",
-        "capstone-cpu",
+        &record,
         "fastserve's CPU backend beside its peers, prompts of 512 tokens, answers of 128",
         &[
             "stages/01-memory-hierarchy/src",
