@@ -106,6 +106,48 @@ fn equals_double_precision_on_what_was_rounded() {
     }
 }
 
+/// Sums of pairs stay in 16 bits on AVX2: no block may be too large for them.
+#[test]
+fn the_largest_quants_fit_the_sums() {
+    let pool = Pool::new(1);
+    let (n, k) = (35, 96);
+    let scales = vec![f16::ONE; n * k / BLOCK];
+    for (x, limit) in [(1.0f32, 127.0), (-1.0, -127.0)] {
+        for (low, high) in [(-127i8, 0u8), (127, 15)] {
+            let q8 = Q8 {
+                quants: vec![low; n * k],
+                scales: scales.clone(),
+            };
+            let q4 = |offsets| Q4 {
+                quants: vec![high | high << 4; n * k / 2],
+                scales: scales.clone(),
+                offsets,
+            };
+            let (without, with) = (q4(None), q4(Some(scales.clone())));
+            for (weight, w) in [
+                (PackedBlocks::from_q8(&q8, n, k), f32::from(low)),
+                (PackedBlocks::from_q4(&without, n, k), f32::from(high) - 8.0),
+                (PackedBlocks::from_q4(&with, n, k), f32::from(high) + 1.0),
+            ] {
+                for isa in IntIsa::available() {
+                    for rows in 1..=5 {
+                        let mut activations = Activations::default();
+                        activations.quantise(&pool, isa, &vec![x * 127.0; rows * k], k, rows, k);
+                        let mut out = vec![f32::NAN; rows * n];
+                        multiply(&pool, isa, &mut out, n, &activations, &weight, None);
+                        let want = k as f32 * limit * w;
+                        assert!(
+                            out.iter().all(|got| *got == want),
+                            "{isa:?} {:?}, {rows} rows of {limit} by {w}: {out:?}, not {want}",
+                            weight.format()
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn a_row_does_not_depend_on_its_company() {
     let rng = &mut rng();

@@ -1,7 +1,8 @@
 //! Vectors of 8-bit integers, four to a 32-bit lane, and the choice of instruction set at run time.
 //!
 //! The one operation that matters: multiply unsigned bytes (weights) with signed ones (activations) and add the four products of a lane to
-//! its 32-bit sum. With VNNI it is one instruction, with AVX2 four, in portable code a loop.
+//! its 32-bit sum. With VNNI it is one instruction, in portable code a loop. With AVX2 it is four, and two for weights of 4 bits: their
+//! products are so small that sums of pairs stay in 16 bits for a whole block, and are widened once.
 
 use memory_hierarchy::simd::{Simd, portable};
 
@@ -25,9 +26,13 @@ pub(super) unsafe trait Ints: Copy {
     unsafe fn low_halves(self) -> Self;
     /// The high halves of all bytes.
     unsafe fn high_halves(self) -> Self;
-    /// `sum + a[0] b[0] + … + a[3] b[3]` in every lane, `a` unsigned within 0 to 15.
+    /// Where the sum of a block's [`dot_halves`](Self::dot_halves) begins, for a sum that begins at `begin`.
+    unsafe fn begin_halves(begin: i32) -> Self;
+    /// `sum + a[0] b[0] + … + a[3] b[3]` in every lane, `a` within 0 to 15, in a form of its own; a block's eight times at most.
     unsafe fn dot_halves(sum: Self, a: Self, b: Self) -> Self;
-    /// The same for `a` of which 128 is taken first: it stands for -127 to 127.
+    /// The sum in 32 bits, which began at `begin`.
+    unsafe fn end_halves(sum: Self, begin: i32) -> Self;
+    /// `sum + a[0] b[0] + … + a[3] b[3]` in every lane for `a` of which 128 is taken first: it stands for -127 to 127.
     unsafe fn dot_offset_128(sum: Self, a: Self, b: Self) -> Self;
     /// Where the sum of [`dot_offset_128`](Self::dot_offset_128) begins, for activations whose sum is `sum`: the place to take 128 times
     /// them off where the instruction cannot.
@@ -146,8 +151,16 @@ unsafe impl Ints for Bytes {
         Self(self.0.map(|lane| (lane >> 4) & 0x0f0f_0f0f))
     }
     #[inline(always)]
+    unsafe fn begin_halves(begin: i32) -> Self {
+        Self([begin; 8])
+    }
+    #[inline(always)]
     unsafe fn dot_halves(sum: Self, a: Self, b: Self) -> Self {
         Self::dot(sum, a, b, 0)
+    }
+    #[inline(always)]
+    unsafe fn end_halves(sum: Self, _begin: i32) -> Self {
+        sum
     }
     #[inline(always)]
     unsafe fn dot_offset_128(sum: Self, a: Self, b: Self) -> Self {
@@ -213,11 +226,21 @@ mod x86 {
             Self(unsafe { _mm256_and_si256(_mm256_srli_epi16::<4>(self.0), _mm256_set1_epi8(15)) })
         }
         #[inline(always)]
+        unsafe fn begin_halves(_begin: i32) -> Self {
+            // SAFETY: as the implementation's.
+            Self(unsafe { _mm256_setzero_si256() })
+        }
+        #[inline(always)]
         unsafe fn dot_halves(sum: Self, a: Self, b: Self) -> Self {
-            // SAFETY: as the implementation's. Two products of 15 by 127 fit 16 bits.
+            // SAFETY: as the implementation's. Sixteen products of 15 by 127 fit 16 bits.
+            Self(unsafe { _mm256_add_epi16(sum.0, _mm256_maddubs_epi16(a.0, b.0)) })
+        }
+        #[inline(always)]
+        unsafe fn end_halves(sum: Self, begin: i32) -> Self {
+            // SAFETY: as the implementation's.
             Self(unsafe {
-                let pairs = _mm256_maddubs_epi16(a.0, b.0);
-                _mm256_add_epi32(sum.0, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
+                let sum = _mm256_madd_epi16(sum.0, _mm256_set1_epi16(1));
+                _mm256_add_epi32(sum, _mm256_set1_epi32(begin))
             })
         }
         #[inline(always)]
@@ -274,9 +297,18 @@ mod x86 {
             Self(unsafe { _mm512_and_si512(_mm512_srli_epi16::<4>(self.0), _mm512_set1_epi8(15)) })
         }
         #[inline(always)]
+        unsafe fn begin_halves(begin: i32) -> Self {
+            // SAFETY: as the implementation's.
+            unsafe { Self::splat(begin) }
+        }
+        #[inline(always)]
         unsafe fn dot_halves(sum: Self, a: Self, b: Self) -> Self {
             // SAFETY: as the implementation's.
             Self(unsafe { _mm512_dpbusd_epi32(sum.0, a.0, b.0) })
+        }
+        #[inline(always)]
+        unsafe fn end_halves(sum: Self, _begin: i32) -> Self {
+            sum
         }
         #[inline(always)]
         unsafe fn dot_offset_128(sum: Self, a: Self, b: Self) -> Self {

@@ -91,20 +91,22 @@ impl IntKernel for Product<'_> {
 
 /// Vectors of outputs in a tile, whatever their length.
 const VECTORS: usize = 2;
+/// Rows in a tile at most. An element has two sums, one of integers and one of numbers. With AVX-512 six rows would just fit 32 registers,
+/// and are slower than four: a block of `k` is then so long that the next cannot begin while its sums are turned into numbers. With AVX2
+/// only the integers fit, which is enough: numbers are needed at the ends of blocks. With two rows, what is done to a weight once costs
+/// as much as what is done for each row.
+const TALLEST: usize = 4;
 
 impl Product<'_> {
     #[inline(always)]
     unsafe fn with<I: Ints, const FORMAT: u8>(&self) {
-        // Two sums a tile element, one of integers and one of numbers. With AVX-512 six rows would just fit 32 registers, and are slower
-        // than four: a block of `k` is then so long that the next cannot begin while its sums are turned into numbers.
-        let tallest = if I::LANES == 16 { 4 } else { 2 };
         let rows = self.x.rows();
-        let tiles = rows.div_ceil(tallest).max(1);
+        let tiles = rows.div_ceil(TALLEST).max(1);
         for panel in self.panels.clone() {
             for part in 0..PANEL / (VECTORS * I::LANES) {
                 let part = part * VECTORS * I::LANES;
                 for tile in 0..tiles {
-                    // Tiles as equal as can be: eight rows are four and four, not six and two.
+                    // Tiles as equal as can be: six rows are three and three, not four and two.
                     let range = rows * tile / tiles..rows * (tile + 1) / tiles;
                     let first = range.start;
                     // SAFETY: `IntIsa::run` chose I; the rows are those of `x`, the panel is one of the weight's.
@@ -114,9 +116,7 @@ impl Product<'_> {
                             1 => self.tile::<I, FORMAT, 1>(panel, part, first),
                             2 => self.tile::<I, FORMAT, 2>(panel, part, first),
                             3 => self.tile::<I, FORMAT, 3>(panel, part, first),
-                            4 => self.tile::<I, FORMAT, 4>(panel, part, first),
-                            5 => self.tile::<I, FORMAT, 5>(panel, part, first),
-                            _ => self.tile::<I, FORMAT, 6>(panel, part, first),
+                            _ => self.tile::<I, FORMAT, TALLEST>(panel, part, first),
                         }
                     }
                 }
@@ -156,15 +156,17 @@ impl Product<'_> {
                         prefetch_to_l2(unit.wrapping_add(2 * format.unit() + at));
                     }
                 }
-                let mut integers = [[I::splat(0); VECTORS]; R];
-                for r in 0..R {
-                    let begin = match FORMAT {
-                        Q4_OFFSETS => 0,
-                        _ => *begins.get_unchecked(r * blocks + block),
-                    };
-                    integers[r] = [I::splat(begin); VECTORS];
+                let mut begin = [0; R];
+                if FORMAT != Q4_OFFSETS {
+                    for r in 0..R {
+                        begin[r] = *begins.get_unchecked(r * blocks + block);
+                    }
                 }
+                let mut integers = [[I::splat(0); VECTORS]; R];
                 if FORMAT == Q8 {
+                    for r in 0..R {
+                        integers[r] = [I::splat(begin[r]); VECTORS];
+                    }
                     for group in 0..BLOCK / 4 {
                         let weights = load::<I>(unit.add((group * PANEL + part) * 4));
                         for r in 0..R {
@@ -175,6 +177,9 @@ impl Product<'_> {
                         }
                     }
                 } else {
+                    for r in 0..R {
+                        integers[r] = [I::begin_halves(begin[r]); VECTORS];
+                    }
                     for group in 0..BLOCK / 8 {
                         let pairs = load::<I>(unit.add((group * PANEL + part) * 4));
                         for half in 0..2 {
@@ -193,6 +198,11 @@ impl Product<'_> {
                                     integers[r][v] = I::dot_halves(integers[r][v], weights[v], x);
                                 }
                             }
+                        }
+                    }
+                    for r in 0..R {
+                        for v in 0..VECTORS {
+                            integers[r][v] = I::end_halves(integers[r][v], begin[r]);
                         }
                     }
                 }
