@@ -23,9 +23,16 @@ const SAMPLES: usize = 15;
 fn main() {
     let pool = Pool::global();
     pool.pin_caller();
+    let isa = IntIsa::detect();
+    // Without VNNI the instructions are others: a record of its own.
+    let record = match isa {
+        #[cfg(target_arch = "x86_64")]
+        IntIsa::Vnni => "02-matmul".to_owned(),
+        other => format!("02-matmul-{other:?}").to_lowercase(),
+    };
     let mut bench = Bench::new(
         "stage-02 --bench matmul",
-        "02-matmul",
+        &record,
         "Products with weights of 8 and 4 bits, on all cores",
         &[
             "stages/01-memory-hierarchy/src",
@@ -57,7 +64,6 @@ fn main() {
         ),
     ];
     let f32s = Panels::pack(&values, N, K);
-    let isa = IntIsa::detect();
     let mut activations = Activations::with_capacity(ROWS * K);
     let mut series: Vec<(String, &str, Vec<f64>)> = Vec::new();
     let mut keep = |name: &str, unit: &'static str, value: f64| match series
