@@ -94,7 +94,7 @@ fn steps(model: &mut dyn LanguageModel) -> f64 {
     began.elapsed().as_secs_f64() * 1e3 / STEPS as f64
 }
 
-/// Milliseconds of a prompt, whose last token's logits are asked for.
+/// Milliseconds of a prompt, with the logits of one row: those that predict its last token.
 fn reading(model: &mut dyn LanguageModel) -> f64 {
     let prompt = [Sequence {
         tokens: (0..PROMPT as u32).collect(),

@@ -251,3 +251,10 @@ fn outputs_ascend() {
     let llama = model(&fixtures().join("llama3"), Cpu::default());
     Paged::new(llama).step_for(&[1, 2, 3], &[2, 1]);
 }
+
+#[test]
+#[should_panic(expected = "out of range")]
+fn outputs_are_rows_of_the_step() {
+    let llama = model(&fixtures().join("llama3"), Cpu::default());
+    Paged::new(llama).step_for(&[1, 2, 3], &[1, 3]);
+}
