@@ -47,7 +47,7 @@ KERNEL void __launch_bounds__(THREADS, OCC) gemm_fp8_block(MAP p, MAP q, void* c
     float* scales = reinterpret_cast<float*>(staging + BP * 2 * CQ);
     u64* full = reinterpret_cast<u64*>(scales + STAGES * KS * SC);
     u64* empty = full + STAGES;
-    const int group = threadIdx.x / 128, rank = CL > 1 ? cluster_rank() : 0;
+    const int group = threadIdx.x / 128, rank = CL > 1 ? warp_uniform(cluster_rank()) : 0;
 
     if (threadIdx.x == 0) {  // a warp gives a stage back when all its lanes have read their scales
         for (int s = 0; s < STAGES; ++s) barrier_init(full + s, 1), barrier_init(empty + s, CONSUMERS * 4 * CL);
@@ -65,10 +65,12 @@ KERNEL void __launch_bounds__(THREADS, OCC) gemm_fp8_block(MAP p, MAP q, void* c
 
     if (group == CONSUMERS) {
         if (MOVE) registers_give<40>();
-        if (threadIdx.x == CONSUMERS * 128) {
+        if (warp_uniform(threadIdx.x / 32) == CONSUMERS * 4) {
+            const bool leader = elect_one();
             Schedule schedule(tiles_p * tiles_q, whole, ksteps, blockIdx.x / CL, workers);
             const u64 tokens = evict_last(), once = evict_first();
             auto load = [&](bool weights, int slot, int k) {
+                if (!leader) return;
                 if (weights)
                     barrier_expect(full + slot, P_BYTES + Q_BYTES + KS * SC * 4);
                 else

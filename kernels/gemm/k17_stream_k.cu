@@ -4,21 +4,23 @@
 // (SWAP=1) P is the weights and the tokens are the columns: nothing is padded to 64 or 128 tokens, and C is stored transposed. k is cut
 // where whole tiles would leave multiprocessors idle (stream_k.h). Weights do not depend on the kernel ahead: their first loads start
 // before it has ended, and with OCC=2, two blocks a multiprocessor, the next kernel fills its ring while this one still computes.
+// A cluster is CL blocks along P by CR along Q; those of a line share a tile, of which each fetches a part for all (cluster_tiles.h).
 // With TURNS=1 two consumer warpgroups take whole tiles in turn instead of halves of one: one multiplies while the other stores. A turn
-// begins when the other warpgroup has seen its last fill arrive and asked for its last products: they are still under way, so the tensor
-// cores go on without a gap. Were it earlier, one far behind could take a stage's fill for the one a lap later (ring_protocol.rs).
+// begins when the other warpgroup has seen its last fill arrive and asked for its last products, which are still under way. Were it
+// earlier, one far behind could take a stage's fill for the one a lap later (ring_protocol.rs).
 // With KPARTS > 1 the blocks of a larger cluster divide k among them and add up through each other's shared memory (cluster_sum.h): for few
-// tiles, faster than ranges that meet in L2. BQ=320 takes two instructions a step and asks L2 for a tenth less than 256.
-// Descriptors are computed in uniform registers: the loop has a quarter fewer instructions, and each costs energy that the clock pays for.
-// What follows a layer (EPILOGUE: bias, GELU, residual, SiLU, quantisation) happens on the sums in registers; epilogue.h has it.
+// tiles, faster than ranges that meet in L2. What the tensor cores and the TMA unit are told is computed once a warp, in uniform registers:
+// fewer instructions, each of which costs energy that the clock pays for, and a loader that keeps up with narrow tiles (elect_one).
+// EPILOGUE is what follows a layer: bias, GELU, residual, SiLU, quantisation, on the sums in registers (epilogue.h).
 // Should gain: at 16 to 256 tokens, the idle part of the last wave (up to half), and the memory system's idle time between launches.
 //@ entry: gemm_stream_k
 //@ arch: sm_90a
-//@ param: BP=128 BQ=256 KS=1 STAGES=4 CL=2 SWAP=0 CQ=64 OCC=1 TURNS=0 KPARTS=1 PREFETCH=0 TYPE=0 EB=2 EPILOGUE=0
+//@ param: BP=128 BQ=256 KS=1 STAGES=4 CL=2 CR=1 SWAP=0 CQ=64 OCC=1 TURNS=0 KPARTS=1 PREFETCH=0 TYPE=0 EB=2 EPILOGUE=0
 //@ variant: tokens8 BQ=8 CQ=8 STAGES=6 CL=1 SWAP=1 OCC=2 PREFETCH=2
 //@ variant: odd BQ=224 CQ=32
 //@ variant: turns BP=64 STAGES=5 TURNS=1
-//@ variant: tall_turns BQ=192 STAGES=5 TURNS=1
+//@ variant: tall_turns BQ=192 STAGES=5 TURNS=1 CQ=32
+//@ variant: pairs BQ=128 STAGES=6 CL=1 CR=2 TURNS=1
 //@ variant: wide BQ=320 STAGES=3 CQ=32
 //@ variant: split BQ=128 STAGES=6 CL=1 KPARTS=2
 //@ variant: fp8 TYPE=2 EB=1
@@ -28,10 +30,10 @@
 //@ variant: silu8 BQ=8 CQ=8 STAGES=6 CL=1 SWAP=1 OCC=2 EPILOGUE=4
 //@ variant: to_fp8 EPILOGUE=5
 //@ threads: (BP/64*(1-TURNS)+TURNS*2)*128 + 224-96*OCC
-//@ cluster: CL*KPARTS
+//@ cluster: CL*CR*KPARTS
 //@ smem: 1280 + STAGES*(BP+BQ)*KS*128 + (BP/64*(1-TURNS)+TURNS*2)*128*CQ
-//@ grid: WORKERS*CL*KPARTS
-//@ map p: u8 [P, K*EB] box [BP, 128]
+//@ grid: WORKERS*CL*CR*KPARTS
+//@ map p: u8 [P, K*EB] box [BP/CR, 128]
 //@ map q: u8 [Q, K*EB] box [BQ/CL, 128]
 //@ args: p q c sums flags P Q K PANEL WHOLE alpha scale_p scale_q bias residual out_scale
 //@ pdl: yes
@@ -39,14 +41,16 @@
 
 #include "wgmma.h"
 #include "cluster_sum.h"
+#include "cluster_tiles.h"
 #include "epilogue.h"
 
 #define CONSUMERS (TURNS ? 2 : BP / 64)  // warpgroups that multiply
 #define HEIGHT (TURNS ? BP / 64 : 1)     // blocks of 64 rows that each has of a tile
-#define P_BYTES (BP * KS * 128)
+#define P_BYTES (BP * KS * 128)  // of a stage
 #define Q_BYTES (BQ * KS * 128)
 #define THREADS (CONSUMERS * 128 + 224 - 96 * OCC)  // and the producer: a warpgroup, or a warp where two blocks must fit
 
+static_assert(!PREFETCH || SWAP, "what is asked for early is P, so P has to be the weights");
 // The sums of a warpgroup's block h.
 DEVICE Accumulator (&block_of(Accumulator (&sum)[HEIGHT * BQ / 2], int h))[BQ / 2] {
     return reinterpret_cast<Accumulator(&)[BQ / 2]>(sum[h * BQ / 2]);
@@ -61,40 +65,39 @@ KERNEL void __launch_bounds__(THREADS, OCC) gemm_stream_k(MAP p, MAP q, void* c,
     unsigned char* staging = q_tiles + STAGES * Q_BYTES;
     u64* full = reinterpret_cast<u64*>(staging + CONSUMERS * 128 * CQ);
     u64 *empty = full + STAGES, *turns = empty + STAGES;
-    const int group = threadIdx.x / 128, at = CL * KPARTS > 1 ? cluster_rank() : 0, rank = at % CL, part_of_k = at / CL;
+    const int warp = warp_uniform(threadIdx.x / 32), group = warp / 4;
+    const int at = CLUSTER * KPARTS > 1 ? warp_uniform(cluster_rank()) : 0, part_of_k = at / CLUSTER;
+    const ClusterPlace where(at);
 
     if (threadIdx.x == 0) {
-        for (int s = 0; s < STAGES; ++s) barrier_init(full + s, 1), barrier_init(empty + s, TURNS ? CL : CONSUMERS * CL);
+        for (int s = 0; s < STAGES; ++s) barrier_init(full + s, 1), barrier_init(empty + s, SHARERS * (TURNS ? 1 : CONSUMERS));
         for (int b = 0; b < TURNS * 2; ++b) barrier_init(turns + b, 1);
         barrier_init_done();
         tma_prefetch(p), tma_prefetch(q);
     }
-    CL * KPARTS > 1 ? cluster_sync() : __syncthreads();
+    CLUSTER * KPARTS > 1 ? cluster_sync() : __syncthreads();
     allow_next();
 
-    const int tiles_p = (P + BP * CL - 1) / (BP * CL), tiles_q = (Q + BQ - 1) / BQ;
-    const int ksteps = (K * EB + KS * 128 - 1) / (KS * 128), workers = gridDim.x / (CL * KPARTS);
+    const int tiles_p = (P + BP * CL - 1) / (BP * CL), tiles_q = (Q + BQ * CR - 1) / (BQ * CR);
+    const int ksteps = (K * EB + KS * 128 - 1) / (KS * 128), workers = gridDim.x / (CLUSTER * KPARTS);
     constexpr bool MOVE = CONSUMERS == 2 && OCC == 1;  // the consumers need registers that a producer of a whole warpgroup has
     int tp, tq;                                        // where the present tile lies
     Ring<STAGES> ring;
 
-    if (group == CONSUMERS) {  // the producer: one thread fills the ring
+    if (group == CONSUMERS) {  // the producer: one warp fills the ring
         if (MOVE) registers_give<40>();
-        if (threadIdx.x == CONSUMERS * 128) {
-            Schedule schedule(tiles_p * tiles_q, whole, ksteps, blockIdx.x / (CL * KPARTS), workers, part_of_k, KPARTS);
+        if (warp == CONSUMERS * 4) {
+            const bool leader = elect_one();
+            Schedule schedule(tiles_p * tiles_q, whole, ksteps, blockIdx.x / (CLUSTER * KPARTS), workers, part_of_k, KPARTS);
             const u64 tokens = evict_last(), once = evict_first();  // weights of few tokens are read once
             auto load = [&](bool weights, int slot, int k) {
+                if (!leader) return;
                 if (weights) barrier_expect(full + slot, P_BYTES + Q_BYTES);
                 for (int s = 0; s < KS; ++s) {
-                    const int x = (k * KS + s) * 128, part = BQ / CL;
+                    const int x = (k * KS + s) * 128, row = (tp * CL + where.along) * BP, column = (tq * CR + where.across) * BQ;
                     unsigned char *p_to = p_tiles + slot * P_BYTES + s * BP * 128, *q_to = q_tiles + slot * Q_BYTES + s * BQ * 128;
-                    const int row = (tp * CL + rank) * BP;
-                    if (weights == SWAP)
-                        SWAP ? tma_load(p_to, p, full + slot, x, row, once) : tma_load(p_to, p, full + slot, x, row);
-                    else if (CL == 1)
-                        SWAP ? tma_load(q_to, q, full + slot, x, tq * BQ, tokens) : tma_load(q_to, q, full + slot, x, tq * BQ);
-                    else  // each block of the cluster fetches its part for all
-                        tma_load_multicast(q_to + rank * part * 128, q, full + slot, x, tq * BQ + rank * part, ((1 << CL) - 1) << at - rank);
+                    weights == SWAP ? load_rows<BP, CR>(p_to, p, full + slot, x, row, where.across, where.column(), once)
+                                    : load_rows<BQ, CL>(q_to, q, full + slot, x, column, where.along, where.line(), tokens);
                 }
             };
             Schedule ahead = schedule;
@@ -104,8 +107,8 @@ KERNEL void __launch_bounds__(THREADS, OCC) gemm_stream_k(MAP p, MAP q, void* c,
                 for (int k = ahead.k; k < ahead.k_end && early < STAGES + PREFETCH; ++k, ++early)
                     if (early < STAGES)
                         load(true, early, k);
-                    else
-                        for (int s = 0; s < KS; ++s) tma_to_l2(p, (k * KS + s) * 128, (tp * CL + rank) * BP);
+                    else if (leader)
+                        for (int s = 0; s < KS; ++s) tma_to_l2(p, (k * KS + s) * 128, (tp * CL + where.along) * BP);
             }
             early = min(early, STAGES);
             previous_done();
@@ -123,14 +126,15 @@ KERNEL void __launch_bounds__(THREADS, OCC) gemm_stream_k(MAP p, MAP q, void* c,
         if (KPARTS > 1) shares_pass();
     } else {  // a consumer warpgroup
         if (MOVE) registers_take<232>();
-        Schedule schedule(tiles_p * tiles_q, whole, ksteps, blockIdx.x / (CL * KPARTS), workers, part_of_k, KPARTS);
+        Schedule schedule(tiles_p * tiles_q, whole, ksteps, blockIdx.x / (CLUSTER * KPARTS), workers, part_of_k, KPARTS);
         const int thread = threadIdx.x % 128, barrier = 1 + group, part = TURNS ? 0 : group, parts = TURNS ? 1 : CONSUMERS;
         previous_done();
+        const u32 sharer = where.sharer(thread);
         const Fused fused = {bias, residual, out_scale};
         Accumulator sum[HEIGHT * BQ / 2];  // of one block of 64 rows after the other
         auto store = [&](auto& share, int column, int block = 0) {
-            store_tile<sizeof(share) / 2>(share, c, staging + group * 128 * CQ, (tp * CL + rank) * BP + (part + block) * 64, tq * BQ + column, P, Q,
-                                          alpha, scale_p, scale_q, thread, fused);
+            store_tile<sizeof(share) / 2>(share, c, staging + group * 128 * CQ, (tp * CL + where.along) * BP + (part + block) * 64,
+                                          (tq * CR + where.across) * BQ + column, P, Q, alpha, scale_p, scale_q, thread, fused);
         };
         for (int segment = 0; schedule.next(workers); ++segment) {
             if (TURNS && segment % 2 != group) {
@@ -154,22 +158,23 @@ KERNEL void __launch_bounds__(THREADS, OCC) gemm_stream_k(MAP p, MAP q, void* c,
                                            k > schedule.k || s + step > 0);
                 wgmma_commit();
                 wgmma_wait<1>();  // the products of the stage before have read their operands
-                if (before >= 0 && thread < CL) barrier_arrive_at(empty + before, at - rank + thread);
+                if (before >= 0 && thread < SHARERS) barrier_arrive_at(empty + before, sharer);
                 before = ring.stage;
             }
             if (TURNS && thread == 0) barrier_arrive(turns + 1 - group);
             wgmma_wait<0>();
-            if (thread < CL) barrier_arrive_at(empty + before, at - rank + thread);
+            if (thread < SHARERS) barrier_arrive_at(empty + before, sharer);
             if (KPARTS > 1) break;  // the only tile
-            if (!settle(schedule, sum, sums, flags, (schedule.worker * CL + rank) * parts + part, parts * CL, thread, barrier)) continue;
+            const int slot = (schedule.worker * CLUSTER + where.rank) * parts + part;
+            if (!settle(schedule, sum, sums, flags, slot, parts * CLUSTER, thread, barrier)) continue;
             tile_place(schedule.tile, tiles_p, tiles_q, panel, tp, tq);
 #pragma unroll
             for (int h = 0; h < HEIGHT; ++h) store(block_of(sum, h), 0, h);
         }
         if constexpr (KPARTS > 1) {
             tile_place(schedule.tile, tiles_p, tiles_q, panel, tp, tq);
-            share_tile<KPARTS, CONSUMERS, BQ>(block_of(sum, 0), p_tiles, part_of_k, at, CL, group, thread, store);
+            share_tile<KPARTS, CONSUMERS, BQ>(block_of(sum, 0), p_tiles, part_of_k, at, CLUSTER, group, thread, store);
         }
     }
-    if (CL > 1 && KPARTS == 1) cluster_sync();  // a block's barriers stay until no block of the cluster arrives at them
+    if (CLUSTER > 1 && KPARTS == 1) cluster_sync();  // a block's barriers stay until no block of the cluster arrives at them
 }

@@ -49,7 +49,7 @@ gemm_sparse(MAP values, const u32* metadata, MAP a, void* c, float* sums, int* f
     unsigned char* e_tiles = staging + CONSUMERS * 128 * CQ;
     u64* full = reinterpret_cast<u64*>(e_tiles + STAGES * CONSUMERS * E_BYTES);
     u64* empty = full + STAGES;
-    const int group = threadIdx.x / 128, rank = CL > 1 ? cluster_rank() : 0;
+    const int warp = warp_uniform(threadIdx.x / 32), group = warp / 4, rank = CL > 1 ? warp_uniform(cluster_rank()) : 0;
 
     if (threadIdx.x == 0) {
         for (int s = 0; s < STAGES; ++s) barrier_init(full + s, 1), barrier_init(empty + s, CONSUMERS * 4 * CL);  // each warp has read its metadata
@@ -64,14 +64,16 @@ gemm_sparse(MAP values, const u32* metadata, MAP a, void* c, float* sums, int* f
     Ring<STAGES> ring;
     int tp, tq;  // where the present tile lies
 
-    if (group == CONSUMERS) {  // the producer: one thread fills the ring
+    if (group == CONSUMERS) {  // the producer: one warp fills the ring
         if (MOVE) registers_give<56>();
-        if (threadIdx.x == CONSUMERS * 128) {
+        if (warp == CONSUMERS * 4) {
+            const bool leader = elect_one();
             Schedule schedule(tiles_p * tiles_q, whole, ksteps, blockIdx.x / CL, workers);
             const u64 tokens = evict_last(), once = evict_first();  // weights of few tokens are read once
             const int blocks = (N + 63) / 64, units = (K + 255) / 256 * 4;
             auto load_weights = [&](int slot, int k) {
                 const int row = (tp * CL + rank) * BP;
+                if (!leader) return;
                 barrier_expect(full + slot, V_BYTES + CONSUMERS * E_BYTES + A_BYTES);
                 for (int s = 0; s < KS; ++s) {
                     unsigned char* to = v_tiles + slot * V_BYTES + s * BP * BOX;
@@ -84,6 +86,7 @@ gemm_sparse(MAP values, const u32* metadata, MAP a, void* c, float* sums, int* f
                 }
             };
             auto load_tokens = [&](int slot, int k) {
+                if (!leader) return;
                 for (int s = 0; s < UNITS; ++s) {
                     const int x = (k * UNITS + s) * 64, part = BQ / CL;
                     unsigned char* to = a_tiles + slot * A_BYTES + (s * BQ + rank * part) * 128;

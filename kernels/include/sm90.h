@@ -41,6 +41,18 @@ DEVICE void named_barrier(int number, int threads) { asm volatile("bar.sync %0, 
 // Counts for such a barrier without waiting at it.
 DEVICE void named_arrive(int number, int threads) { asm volatile("bar.arrive %0, %1;" ::"r"(number), "r"(threads) : "memory"); }
 
+// ---- the warp that feeds the others
+// A value that all lanes have, said so: the compiler keeps it, and what is computed from it, in uniform registers.
+DEVICE u32 warp_uniform(u32 value) { return __shfl_sync(0xffffffffu, value, 0); }
+// Whether this lane is the one that acts for the warp, whose lanes are all here. A TMA instruction behind `elect.sync`, with addresses in
+// uniform registers, is one instruction. Behind a comparison of threadIdx.x the compiler moves every operand there each time, from a lane
+// that it looks for in a loop: a loader spent more time on that than the tensor cores on a narrow tile.
+DEVICE bool elect_one() {
+    u32 elected;
+    asm volatile("{\n.reg .pred one;\nelect.sync _|one, 0xffffffff;\nselp.u32 %0, 1, 0, one;\n}" : "=r"(elected));
+    return elected;
+}
+
 // Where a thread is in a ring of N stages. A barrier's phase bit flips each time round; the producer waits for the bit before.
 template <int N> struct Ring {
     int stage = 0, phase = 0;

@@ -49,6 +49,7 @@ static FILES: &[(&str, &str)] = &[
     file!("include/stream_k.h"),
     file!("include/direct.h"),
     file!("include/cluster_sum.h"),
+    file!("include/cluster_tiles.h"),
     file!("include/epilogue.h"),
     file!("include/epilogue_tma.h"),
     file!("include/w4.h"),

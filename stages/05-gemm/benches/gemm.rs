@@ -144,6 +144,7 @@ fn main() -> Result<()> {
                 "kernels/include/wgmma.h",
                 "kernels/include/stream_k.h",
                 "kernels/include/cluster_sum.h",
+                "kernels/include/cluster_tiles.h",
                 "kernels/include/epilogue.h",
                 "stages/05-gemm/src",
                 "stages/05-gemm/tuned.csv",
@@ -193,6 +194,7 @@ fn precompile(element: Element) -> Result<()> {
     let configs = gemm::CONFIGS.iter().filter(|c| c.suits(element));
     let all: Vec<_> = configs
         .flat_map(|config| Epilogue::ALL.map(|epilogue| (config, epilogue)))
+        .filter(|(_, e)| std::env::var("PRECOMPILE").unwrap() != "plain" || *e == Epilogue::None)
         .filter(|(config, epilogue)| epilogue.suits(config))
         .collect();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);

@@ -4,6 +4,8 @@
 //! after `--` choose steps by parts of their names. `RECORD=1` writes the record; with it, `GPU_TESTS` names built programs of
 //! tests, which then run first: those that pass are listed in the record ([`benches::gpu::tests`]).
 
+// It can say which algorithm ran, which nobody asks here.
+#[allow(dead_code)]
 #[path = "gemm/cublaslt.rs"]
 mod cublaslt;
 #[path = "gemm/data.rs"]
@@ -54,6 +56,7 @@ const SOURCES: &[&str] = &[
     "kernels/include/wgmma.h",
     "kernels/include/direct.h",
     "kernels/include/cluster_sum.h",
+    "kernels/include/cluster_tiles.h",
     "kernels/include/epilogue.h",
     "kernels/include/epilogue_tma.h",
     "kernels/include/stream_k.h",

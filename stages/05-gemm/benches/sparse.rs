@@ -52,6 +52,7 @@ const SOURCES: &[&str] = &[
     "kernels/include/wgmma_sparse.h",
     "kernels/include/stream_k.h",
     "kernels/include/cluster_sum.h",
+    "kernels/include/cluster_tiles.h",
     "kernels/include/epilogue.h",
     "stages/05-gemm/src",
     "stages/05-gemm/tuned.csv",

@@ -16,8 +16,10 @@ pub struct Config {
     pub ks: usize,
     /// Stages of the ring.
     pub stages: usize,
-    /// Blocks of a cluster; they lie side by side along the tall operand and share the other one's tile.
+    /// Blocks of a cluster along the tall operand; they share the other one's tile.
     pub cluster: usize,
+    /// Blocks of a cluster along the other operand; they share the tall one's tile.
+    pub across: usize,
     /// Blocks that a multiprocessor holds: 2 so that the next launch can begin while this one ends.
     pub occupancy: usize,
     /// Whether two warpgroups take whole tiles in turn, so that one multiplies while the other stores.
@@ -46,6 +48,7 @@ pub(crate) const fn config(
         ks,
         stages,
         cluster,
+        across: 1,
         occupancy,
         turns: false,
         split: 1,
@@ -64,6 +67,13 @@ const fn in_turns(bp: usize, bq: usize, stages: usize, cluster: usize) -> Config
     }
 }
 
+const fn across(blocks: usize, of: Config) -> Config {
+    Config {
+        across: blocks,
+        ..of
+    }
+}
+
 const fn ahead(stages: usize, of: Config) -> Config {
     Config {
         ahead: stages,
@@ -78,6 +88,7 @@ pub const CONFIGS: &[Config] = &[
     config(true, 64, 16, 2, 5, 1, 2),
     config(true, 64, 16, 4, 2, 1, 2),
     config(true, 64, 16, 4, 5, 1, 1),
+    config(true, 64, 32, 1, 8, 1, 2),
     config(true, 64, 32, 2, 4, 1, 2),
     config(true, 64, 64, 2, 6, 1, 1),
     config(true, 64, 128, 1, 9, 1, 1),
@@ -94,6 +105,10 @@ pub const CONFIGS: &[Config] = &[
     config(true, 128, 128, 1, 6, 2, 1),
     config(true, 128, 256, 1, 4, 1, 1),
     config(true, 128, 256, 1, 4, 2, 1),
+    config(false, 64, 80, 1, 10, 2, 1),
+    config(false, 64, 96, 1, 9, 2, 1),
+    config(false, 64, 128, 1, 8, 2, 1),
+    config(false, 64, 160, 1, 7, 2, 1),
     config(false, 128, 80, 1, 7, 1, 1),
     config(false, 128, 96, 1, 7, 1, 1),
     config(false, 128, 112, 1, 6, 1, 1),
@@ -117,6 +132,14 @@ pub const CONFIGS: &[Config] = &[
     in_turns(128, 160, 5, 2),
     in_turns(128, 192, 5, 1),
     in_turns(128, 192, 5, 2),
+    across(2, config(false, 128, 128, 1, 6, 1, 1)),
+    across(2, config(false, 128, 160, 1, 6, 1, 1)),
+    across(2, config(false, 128, 224, 1, 4, 1, 1)),
+    across(2, config(true, 64, 64, 2, 6, 1, 1)),
+    across(2, config(true, 64, 128, 1, 9, 1, 1)),
+    across(2, in_turns(128, 128, 6, 1)),
+    across(2, in_turns(128, 160, 5, 1)),
+    across(2, in_turns(128, 192, 5, 1)),
     in_parts(2, config(true, 64, 8, 2, 6, 1, 2)),
     in_parts(4, config(true, 64, 8, 2, 6, 1, 2)),
     in_parts(2, config(true, 64, 16, 2, 5, 1, 2)),
@@ -131,6 +154,7 @@ pub const CONFIGS: &[Config] = &[
     in_parts(2, config(false, 128, 96, 1, 7, 1, 1)),
     in_parts(2, config(false, 128, 128, 1, 6, 1, 1)),
     in_parts(2, config(false, 128, 128, 1, 6, 2, 1)),
+    in_parts(2, config(false, 128, 160, 1, 6, 1, 1)),
     in_parts(2, config(false, 128, 256, 1, 4, 1, 1)),
     ahead(2, config(true, 64, 8, 2, 6, 1, 2)),
     ahead(2, config(true, 64, 16, 2, 5, 1, 2)),
@@ -172,6 +196,11 @@ impl Config {
         element != Element::Int8 || self.height() == 1
     }
 
+    /// Blocks of a cluster.
+    pub fn blocks(&self) -> usize {
+        self.cluster * self.across * self.split
+    }
+
     /// Warpgroups of a block that multiply.
     fn consumers(&self) -> usize {
         if self.turns { 2 } else { self.bp / 64 }
@@ -196,6 +225,7 @@ impl Config {
             ("KS", self.ks),
             ("STAGES", self.stages),
             ("CL", self.cluster),
+            ("CR", self.across),
             ("OCC", self.occupancy),
             ("SWAP", usize::from(self.swap)),
             ("CQ", self.store_columns()),
@@ -224,7 +254,7 @@ mod tests {
             let (_, cluster, bytes) = source.metadata.block(&source.values).unwrap();
             assert_eq!(
                 (bytes as usize, cluster as usize),
-                (config.shared_memory(), config.cluster * config.split)
+                (config.shared_memory(), config.blocks())
             );
             // 228 KB a multiprocessor, of which the system keeps 1 KB a block.
             assert!(

@@ -85,11 +85,11 @@ pub fn l2_bytes(problem: &Problem, plan: &Plan) -> f64 {
     };
     let (tiles_p, tiles_q) = (
         rows_p.div_ceil(config.bp * config.cluster),
-        rows_q.div_ceil(config.bq),
+        rows_q.div_ceil(config.bq * config.across),
     );
     let operands = (rows_p * tiles_q + rows_q * tiles_p) * problem.k * problem.element.bytes();
     let sums = if schedule.whole < schedule.tiles {
-        schedule.workers * config.cluster * config.bp * config.bq * 2 * 4
+        schedule.workers * config.blocks() * config.bp * config.bq * 2 * 4
     } else {
         0
     };

@@ -31,7 +31,7 @@ impl Plan {
     /// Deals the tiles of `problem` on a GPU with `sms` multiprocessors.
     pub fn new(config: Config, split: Split, problem: &Problem, sms: usize) -> Self {
         let (tiles, steps) = config.tiles(problem);
-        let most = (sms / (config.cluster * config.split)).max(1);
+        let most = (sms / config.blocks()).max(1);
         let (workers, whole) = match split {
             Split::Whole => (most.min(tiles), tiles),
             Split::Tail => (most.min(tiles * steps), tiles / most * most),
@@ -56,7 +56,7 @@ impl Config {
         } else {
             (problem.m, problem.n)
         };
-        let tiles = p.div_ceil(self.bp * self.cluster) * q.div_ceil(self.bq);
+        let tiles = p.div_ceil(self.bp * self.cluster) * q.div_ceil(self.bq * self.across);
         let steps = (problem.k * problem.element.bytes()).div_ceil(self.ks * 128);
         (tiles, steps)
     }
@@ -65,7 +65,7 @@ impl Config {
     fn wastes(&self, problem: &Problem) -> bool {
         match (self.swap, problem.m) {
             (true, m) => self.bq / 2 >= m.max(5) || self.bq * 4 < m.min(512),
-            (false, m) => m <= 64,
+            (false, m) => m <= self.bp / 2,
         }
     }
 }
@@ -76,7 +76,7 @@ pub fn plans(problem: &Problem, sms: usize) -> Vec<(Split, Plan)> {
     let suits = |config: &&Config| config.suits(problem.element) && !config.wastes(problem);
     for &config in CONFIGS.iter().filter(suits) {
         let (tiles, steps) = config.tiles(problem);
-        let most = sms / (config.cluster * config.split);
+        let most = sms / config.blocks();
         if config.split > 1 && (tiles > most || steps < config.split) {
             continue;
         }

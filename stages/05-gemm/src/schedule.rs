@@ -92,9 +92,9 @@ pub fn panel(problem: &Problem, plan: &Plan) -> usize {
     let row = problem.k * problem.element.bytes();
     let side = |rows, tile| Side { rows, tile, row };
     let (weights, tokens) = if config.swap {
-        (config.bp * config.cluster, config.bq)
+        (config.bp * config.cluster, config.bq * config.across)
     } else {
-        (config.bq, config.bp * config.cluster)
+        (config.bq * config.across, config.bp * config.cluster)
     };
     let (weights, tokens) = (side(problem.n, weights), side(problem.m, tokens));
     if config.swap {

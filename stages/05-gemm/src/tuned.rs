@@ -30,7 +30,7 @@ pub fn line(problem: &Problem, config: &Config, split: Split) -> String {
     let c = config;
     let swap = u8::from(c.swap);
     format!(
-        "{element:?},{m},{n},{k},{split:?},{swap},{},{},{},{},{},{},{},{},{}",
+        "{element:?},{m},{n},{k},{split:?},{swap},{},{},{},{},{},{},{},{},{},{}",
         c.bp,
         c.bq,
         c.ks,
@@ -39,7 +39,8 @@ pub fn line(problem: &Problem, config: &Config, split: Split) -> String {
         c.occupancy,
         u8::from(c.turns),
         c.split,
-        c.ahead
+        c.ahead,
+        c.across
     )
 }
 
@@ -68,6 +69,7 @@ fn parse(text: &str) -> Table {
                 turns,
                 parts,
                 ahead,
+                across,
             ],
         ) = (&numbers[..], &sizes[..])
         else {
@@ -84,6 +86,7 @@ fn parse(text: &str) -> Table {
             turns: *turns == 1,
             split: *parts,
             ahead: *ahead,
+            across: *across,
         };
         let all = [Element::Bf16, Element::F16, Element::E4m3, Element::Int8];
         let element = all
@@ -125,6 +128,6 @@ mod tests {
         let layer = &table[&(Element::E4m3, 4096, 1024)];
         assert_eq!(layer[&8], best[0].1);
         assert_eq!(layer.range(9..).next().unwrap().1, &best[1].1);
-        assert!(parse("Bf16,1,8,8,Whole,1,3,3,3,3,3,3,0,1\nnonsense\n").is_empty());
+        assert!(parse("Bf16,1,8,8,Whole,1,3,3,3,3,3,3,0,1,1\nnonsense\n").is_empty());
     }
 }

@@ -157,7 +157,7 @@ fn check(shape: (usize, usize, usize), epilogues: &[Epilogue]) {
         let bytes = exact.len() * epilogue.bytes();
         for config in CONFIGS.iter().filter(|config| epilogue.suits(config)) {
             let (tiles, steps) = config.tiles(&problem);
-            let most = sms / config.cluster;
+            let most = sms / config.blocks();
             // Whole tiles only, and all of them cut: whoever owns a tile must do the epilogue, once. Where blocks divide k, a tile each.
             let plans = match config.split {
                 1 => vec![(most.min(tiles), tiles), (most.min(tiles * steps), 0)],

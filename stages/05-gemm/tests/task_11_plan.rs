@@ -22,12 +22,12 @@ fn every_problem_has_a_plan_that_covers_it() {
             for (_, plan) in &all {
                 let (tiles, steps) = plan.config.tiles(&problem);
                 let Plan { workers, whole, .. } = *plan;
-                assert!(workers >= 1 && workers * plan.config.cluster <= 132);
+                assert!(workers >= 1 && workers * plan.config.blocks() <= 132);
                 assert!(whole <= tiles && workers <= tiles * steps);
             }
             let chosen = plan(&problem, 132);
             // A tuned plan of more tokens may be of a configuration that fewer would not try.
-            assert!(chosen.workers >= 1 && chosen.workers * chosen.config.cluster <= 132);
+            assert!(chosen.workers >= 1 && chosen.workers * chosen.config.blocks() <= 132);
         }
     }
 }

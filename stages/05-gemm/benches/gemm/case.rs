@@ -75,12 +75,13 @@ pub fn name(plan: &Plan) -> String {
         (false, false) => "plain",
     };
     format!(
-        "{side}-{}x{}-k{}-s{}-c{}-o{}-p{}-a{}-w{}-{}",
+        "{side}-{}x{}-k{}-s{}-c{}x{}-o{}-p{}-a{}-w{}-{}",
         c.bp,
         c.bq,
         c.ks,
         c.stages,
         c.cluster,
+        c.across,
         c.occupancy,
         c.split,
         c.ahead,

@@ -158,6 +158,37 @@ impl Product<'_> {
         }
     }
 
+    /// What an algorithm is, by the library's numbers of `cublasLtMatmulTile_t`, `…Stages_t` and `…ClusterShape_t`.
+    pub fn describe(&self, algorithm: &sys::cublasLtMatmulAlgo_t) -> String {
+        use sys::cublasLtMatmulAlgoConfigAttributes_t as Attribute;
+        let get = |attribute, bytes: usize| {
+            let (mut value, mut written) = (0_u32, 0);
+            let to = (&raw mut value).cast();
+            // SAFETY: the attribute has that many bytes, at most four.
+            unsafe {
+                sys::cublasLtMatmulAlgoConfigGetAttribute(
+                    algorithm,
+                    attribute,
+                    to,
+                    bytes,
+                    &mut written,
+                )
+            };
+            value
+        };
+        format!(
+            "algorithm {}, tile {}, stages {}, split {}, reduction {}, swizzle {}, custom {}, cluster {}",
+            get(Attribute::CUBLASLT_ALGO_CONFIG_ID, 4),
+            get(Attribute::CUBLASLT_ALGO_CONFIG_TILE_ID, 4),
+            get(Attribute::CUBLASLT_ALGO_CONFIG_STAGES_ID, 4),
+            get(Attribute::CUBLASLT_ALGO_CONFIG_SPLITK_NUM, 4),
+            get(Attribute::CUBLASLT_ALGO_CONFIG_REDUCTION_SCHEME, 4),
+            get(Attribute::CUBLASLT_ALGO_CONFIG_CTA_SWIZZLING, 4),
+            get(Attribute::CUBLASLT_ALGO_CONFIG_CUSTOM_OPTION, 4),
+            get(Attribute::CUBLASLT_ALGO_CONFIG_CLUSTER_SHAPE_ID, 2),
+        )
+    }
+
     /// Puts the product on the stream.
     pub fn run(
         &self,

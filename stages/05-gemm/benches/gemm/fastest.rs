@@ -5,14 +5,14 @@ use crate::timing::quick;
 use kernels::{Device, Graph, Result};
 
 /// The fastest of the algorithms that cuBLASLt's heuristic names, as a graph of `launches` products on these operands (A, B, C) in turn;
-/// none if no algorithm runs.
+/// none if no algorithm runs. With `PEER` set, says which.
 pub fn fastest(
     device: &Device,
     product: &Product<'_>,
     operands: &[(u64, u64, u64)],
     launches: usize,
 ) -> Result<Option<Graph>> {
-    let mut best: Option<(f64, Graph)> = None;
+    let mut best: Option<(f64, Graph, _)> = None;
     for algorithm in &product.algorithms {
         let run = |&(a, b, c): &(u64, u64, u64)| product.run(algorithm, a, b, c);
         if run(&operands[0]).is_err() {
@@ -24,9 +24,12 @@ pub fn fastest(
             Ok(())
         })?;
         let time = quick(device, &graph, launches)?;
-        if best.as_ref().is_none_or(|(least, _)| time < *least) {
-            best = Some((time, graph));
+        if best.as_ref().is_none_or(|(least, ..)| time < *least) {
+            best = Some((time, graph, algorithm));
         }
     }
-    Ok(best.map(|(_, graph)| graph))
+    if let (Some((time, _, algorithm)), Some(_)) = (&best, std::env::var_os("PEER")) {
+        println!("  {time:.2} us {}", product.describe(algorithm));
+    }
+    Ok(best.map(|(_, graph, _)| graph))
 }
