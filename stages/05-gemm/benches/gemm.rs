@@ -3,7 +3,8 @@
 //! `ELEMENT` is bf16, f16, fp8 or int8; `SHAPES` names products as `M,N,K M,N,K …`, else the list in `gemm/shapes.rs` is taken.
 //! `TUNE=FILE` tries every plan (or the present one and those whose names have a word of `TRY`) and writes the best of each product to
 //! FILE, the form of `tuned.csv`; without it, each product runs as [`gemm::plan`] says, and `RECORD=1` writes the record. `PRECOMPILE=1`
-//! compiles all configurations with all epilogues into the cache, which needs no GPU.
+//! compiles all configurations with all epilogues into the cache, which needs no GPU; `PRECOMPILE=plain` leaves the epilogues out. `PEER=1`
+//! says which of cuBLASLt's algorithms was the fastest.
 
 #[path = "gemm/case.rs"]
 mod case;
@@ -39,8 +40,8 @@ fn main() -> Result<()> {
         Some("f16") => ("f16", Element::F16),
         _ => ("bf16", Element::Bf16),
     };
-    if variable("PRECOMPILE").is_some() {
-        return precompile(element);
+    if let Some(what) = variable("PRECOMPILE") {
+        return precompile(element, what == "plain");
     }
     let device = Device::open()?;
     println!("{}", device.name());
@@ -189,12 +190,12 @@ fn best(case: &Case<'_>, gemm: &Gemm, peer: &Graph) -> Result<(Split, Plan)> {
     Ok(found[0].1)
 }
 
-/// Compiles every configuration with every epilogue into the cache, on all cores.
-fn precompile(element: Element) -> Result<()> {
+/// Compiles every configuration, with every epilogue or, `plain`, with none, into the cache, on all cores.
+fn precompile(element: Element, plain: bool) -> Result<()> {
     let configs = gemm::CONFIGS.iter().filter(|c| c.suits(element));
     let all: Vec<_> = configs
         .flat_map(|config| Epilogue::ALL.map(|epilogue| (config, epilogue)))
-        .filter(|(_, e)| std::env::var("PRECOMPILE").unwrap() != "plain" || *e == Epilogue::None)
+        .filter(|(_, epilogue)| !plain || *epilogue == Epilogue::None)
         .filter(|(config, epilogue)| epilogue.suits(config))
         .collect();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
