@@ -8,13 +8,15 @@ use kernels::{Device, Result};
 use serde_json::Value;
 
 /// What the ladder's steps include.
-const HEADERS: [&str; 8] = [
+const HEADERS: [&str; 10] = [
     "gpu",
     "sm80",
     "sm90",
     "wgmma",
     "direct",
     "stream_k",
+    "cluster_sum",
+    "cluster_tiles",
     "epilogue",
     "epilogue_tma",
 ];
