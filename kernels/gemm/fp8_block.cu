@@ -50,15 +50,17 @@ KERNEL void __launch_bounds__(THREADS, OCC) gemm_fp8_block(MAP p, MAP q, void* c
     const int group = threadIdx.x / 128, rank = CL > 1 ? warp_uniform(cluster_rank()) : 0;
 
     if (threadIdx.x == 0) {  // a warp gives a stage back when all its lanes have read their scales
+#pragma unroll 1
         for (int s = 0; s < STAGES; ++s) barrier_init(full + s, 1), barrier_init(empty + s, CONSUMERS * 4 * CL);
         barrier_init_done();
         tma_prefetch(p), tma_prefetch(q), tma_prefetch(token_scales);
     }
-    CL > 1 ? cluster_sync() : __syncthreads();
+    CL > 1 ? cluster_meet() : __syncthreads();
     allow_next();
 
     const int tiles_p = (P + BP * CL - 1) / (BP * CL), tiles_q = (Q + BQ - 1) / BQ;
     const int kblocks = (K + 127) / 128, ksteps = (kblocks + KS - 1) / KS, workers = gridDim.x / CL;
+    if (OCC == 2 && without_work(tiles_p * tiles_q, whole, blockIdx.x / CL)) return;
     constexpr bool MOVE = CONSUMERS == 2 && OCC == 1;
     int tp, tq, early = 0;
     Ring<STAGES> ring;
@@ -102,6 +104,7 @@ KERNEL void __launch_bounds__(THREADS, OCC) gemm_fp8_block(MAP p, MAP q, void* c
                     load(false, ring.stage, k);
                 }
             }
+            if (CL > 1) await_all(ring, empty);
         }
     } else {
         if (MOVE) registers_take<232>();
@@ -151,5 +154,4 @@ KERNEL void __launch_bounds__(THREADS, OCC) gemm_fp8_block(MAP p, MAP q, void* c
             store_tile<BQ>(sum, c, staging + group * 128 * CQ, p0, q0, P, Q, 1.0f, nullptr, nullptr, thread);
         }
     }
-    if (CL > 1) cluster_sync();
 }

@@ -1,16 +1,15 @@
 // k17: the ladder's last step, in one kernel: stream-K, either operand as the tall one, four element types.
 //
-// C = P * Q^T over k. P is the operand of wgmma's 64 rows, Q the one of its n columns. For many tokens P is the activations; for few
-// (SWAP=1) P is the weights and the tokens are the columns: nothing is padded to 64 or 128 tokens, and C is stored transposed. k is cut
-// where whole tiles would leave multiprocessors idle (stream_k.h). Weights do not depend on the kernel ahead: their first loads start
-// before it has ended, and with OCC=2, two blocks a multiprocessor, the next kernel fills its ring while this one still computes.
-// A cluster is CL blocks along P by CR along Q; those of a line share a tile, of which each fetches a part for all (cluster_tiles.h).
-// With TURNS=1 two consumer warpgroups take whole tiles in turn instead of halves of one: one multiplies while the other stores. A turn
-// begins when the other warpgroup has seen its last fill arrive and asked for its last products, which are still under way. Were it
-// earlier, one far behind could take a stage's fill for the one a lap later (ring_protocol.rs).
-// With KPARTS > 1 the blocks of a larger cluster divide k among them and add up through each other's shared memory (cluster_sum.h): for few
-// tiles, faster than ranges that meet in L2. What the tensor cores and the TMA unit are told is computed once a warp, in uniform registers:
-// fewer instructions, each of which costs energy that the clock pays for, and a loader that keeps up with narrow tiles (elect_one).
+// C = P * Q^T over k. P is the operand of wgmma's 64 rows, Q the one of its n columns. For many tokens P is the activations; for few (SWAP=1) P
+// is the weights and the tokens are the columns: nothing is padded to 64 or 128 tokens, and C is stored transposed. k is cut where whole tiles
+// would leave multiprocessors idle (stream_k.h). Weights do not depend on the kernel ahead: their first loads start before it has ended, and with
+// OCC=2, two blocks a multiprocessor, the next kernel fills its ring while this one still computes.
+// A cluster is CL blocks along P by CR along Q; those of a line share a tile, of which each fetches a part for all (cluster_tiles.h). With
+// TURNS=1 two consumer warpgroups take whole tiles in turn instead of halves of one: one multiplies while the other stores. A turn begins when
+// the other has seen its last fill and asked for its last products: ring_protocol.rs says why not earlier.
+// With KPARTS > 1 the blocks of a larger cluster divide k and add up through each other's shared memory (cluster_sum.h): for few tiles, faster
+// than ranges that meet in L2. What the units are told is computed once a warp, in uniform registers: fewer instructions, whose energy the clock
+// pays for, and a loader that keeps up with narrow tiles (elect_one).
 // EPILOGUE is what follows a layer: bias, GELU, residual, SiLU, quantisation, on the sums in registers (epilogue.h).
 // Should gain: at 16 to 256 tokens, the idle part of the last wave (up to half), and the memory system's idle time between launches.
 //@ entry: gemm_stream_k
@@ -61,25 +60,26 @@ KERNEL void __launch_bounds__(THREADS, OCC) gemm_stream_k(MAP p, MAP q, void* c,
                                                           const unsigned short* bias, const unsigned short* residual, const float* out_scale) {
     extern __shared__ unsigned char raw[];
     unsigned char* p_tiles = raw + (1024 - shared_address(raw) % 1024) % 1024;
-    unsigned char* q_tiles = p_tiles + STAGES * P_BYTES;
-    unsigned char* staging = q_tiles + STAGES * Q_BYTES;
-    u64* full = reinterpret_cast<u64*>(staging + CONSUMERS * 128 * CQ);
-    u64 *empty = full + STAGES, *turns = empty + STAGES;
+    unsigned char *q_tiles = p_tiles + STAGES * P_BYTES, *staging = q_tiles + STAGES * Q_BYTES;
+    u64 *full = reinterpret_cast<u64*>(staging + CONSUMERS * 128 * CQ), *empty = full + STAGES, *turns = empty + STAGES, *heard = turns + 2;
     const int warp = warp_uniform(threadIdx.x / 32), group = warp / 4;
     const int at = CLUSTER * KPARTS > 1 ? warp_uniform(cluster_rank()) : 0, part_of_k = at / CLUSTER;
     const ClusterPlace where(at);
 
     if (threadIdx.x == 0) {
+#pragma unroll 1  // a launch begins with no instruction in the cache: what runs once is short rather than fast
         for (int s = 0; s < STAGES; ++s) barrier_init(full + s, 1), barrier_init(empty + s, SHARERS * (TURNS ? 1 : CONSUMERS));
-        for (int b = 0; b < TURNS * 2; ++b) barrier_init(turns + b, 1);
+        if (TURNS) barrier_init(turns, 1), barrier_init(turns + 1, 1);
+        if (KPARTS > 1) expect_shares<KPARTS, CONSUMERS, BQ>(heard, part_of_k);
         barrier_init_done();
         tma_prefetch(p), tma_prefetch(q);
     }
-    CLUSTER * KPARTS > 1 ? cluster_sync() : __syncthreads();
+    CLUSTER * KPARTS > 1 ? cluster_meet() : __syncthreads();
     allow_next();
 
     const int tiles_p = (P + BP * CL - 1) / (BP * CL), tiles_q = (Q + BQ * CR - 1) / (BQ * CR);
-    const int ksteps = (K * EB + KS * 128 - 1) / (KS * 128), workers = gridDim.x / (CLUSTER * KPARTS);
+    const int ksteps = (K * EB + KS * 128 - 1) / (KS * 128), workers = gridDim.x / (CLUSTER * KPARTS), worker = blockIdx.x / (CLUSTER * KPARTS);
+    if (OCC == 2 && without_work(tiles_p * tiles_q, whole, worker)) return;
     constexpr bool MOVE = CONSUMERS == 2 && OCC == 1;  // the consumers need registers that a producer of a whole warpgroup has
     int tp, tq;                                        // where the present tile lies
     Ring<STAGES> ring;
@@ -88,7 +88,7 @@ KERNEL void __launch_bounds__(THREADS, OCC) gemm_stream_k(MAP p, MAP q, void* c,
         if (MOVE) registers_give<40>();
         if (warp == CONSUMERS * 4) {
             const bool leader = elect_one();
-            Schedule schedule(tiles_p * tiles_q, whole, ksteps, blockIdx.x / (CLUSTER * KPARTS), workers, part_of_k, KPARTS);
+            Schedule schedule(tiles_p * tiles_q, whole, ksteps, worker, workers, part_of_k, KPARTS);
             const u64 tokens = evict_last(), once = evict_first();  // weights of few tokens are read once
             auto load = [&](bool weights, int slot, int k) {
                 if (!leader) return;
@@ -122,11 +122,12 @@ KERNEL void __launch_bounds__(THREADS, OCC) gemm_stream_k(MAP p, MAP q, void* c,
                     load(false, ring.stage, k);
                 }
             }
+            if (CLUSTER > 1) await_all(ring, empty);
         }
         if (KPARTS > 1) shares_pass();
     } else {  // a consumer warpgroup
         if (MOVE) registers_take<232>();
-        Schedule schedule(tiles_p * tiles_q, whole, ksteps, blockIdx.x / (CLUSTER * KPARTS), workers, part_of_k, KPARTS);
+        Schedule schedule(tiles_p * tiles_q, whole, ksteps, worker, workers, part_of_k, KPARTS);
         const int thread = threadIdx.x % 128, barrier = 1 + group, part = TURNS ? 0 : group, parts = TURNS ? 1 : CONSUMERS;
         previous_done();
         const u32 sharer = where.sharer(thread);
@@ -173,8 +174,7 @@ KERNEL void __launch_bounds__(THREADS, OCC) gemm_stream_k(MAP p, MAP q, void* c,
         }
         if constexpr (KPARTS > 1) {
             tile_place(schedule.tile, tiles_p, tiles_q, panel, tp, tq);
-            share_tile<KPARTS, CONSUMERS, BQ>(block_of(sum, 0), p_tiles, part_of_k, at, CLUSTER, group, thread, store);
+            share_tile<KPARTS, CONSUMERS, BQ>(block_of(sum, 0), p_tiles, heard, part_of_k, at, CLUSTER, group, thread, store);
         }
     }
-    if (CLUSTER > 1 && KPARTS == 1) cluster_sync();  // a block's barriers stay until no block of the cluster arrives at them
 }

@@ -55,7 +55,7 @@ gemm_sparse(MAP values, const u32* metadata, MAP a, void* c, float* sums, int* f
         for (int s = 0; s < STAGES; ++s) barrier_init(full + s, 1), barrier_init(empty + s, CONSUMERS * 4 * CL);  // each warp has read its metadata
         barrier_init_done(), tma_prefetch(values), tma_prefetch(a);
     }
-    CL > 1 ? cluster_sync() : __syncthreads();
+    CL > 1 ? cluster_meet() : __syncthreads();
     allow_next();
 
     const int tiles_p = (N + BP * CL - 1) / (BP * CL), tiles_q = (M + BQ - 1) / BQ;
@@ -113,6 +113,7 @@ gemm_sparse(MAP values, const u32* metadata, MAP a, void* c, float* sums, int* f
                     load_tokens(ring.stage, k);
                 }
             }
+            if (CL > 1) await_all(ring, empty);
         }
     } else {  // a consumer warpgroup
         if (MOVE) registers_take<224>();
@@ -153,5 +154,4 @@ gemm_sparse(MAP values, const u32* metadata, MAP a, void* c, float* sums, int* f
             store_tile<BQ>(sum, c, staging + group * 128 * CQ, (tp * CL + rank) * BP + group * 64, tq * BQ, N, M, 1.0f, nullptr, nullptr, thread);
         }
     }
-    if (CL > 1) cluster_sync();  // a block's barriers stay until no block of the cluster arrives at them
 }

@@ -12,29 +12,31 @@ DEVICE u32 address_at(const void* here, u32 rank) {
     asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(there) : "r"(shared_address(here)), "r"(rank));
     return there;
 }
-DEVICE void store_at(u32 there, float a, float b, float c, float d) {
-    asm volatile("st.shared::cluster.v4.f32 [%0], {%1, %2, %3, %4};" ::"r"(there), "f"(a), "f"(b), "f"(c), "f"(d) : "memory");
+// Four values to another block's shared memory, their bytes counted by a barrier there. Of each type as it is: a move to another register would
+// be free to go before the wait for the products.
+DEVICE void send(u32 there, const float* four, u32 heard) {
+    asm volatile("st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.v4.f32 [%0], {%1, %2, %3, %4}, [%5];"
+                 ::"r"(there), "f"(four[0]), "f"(four[1]), "f"(four[2]), "f"(four[3]), "r"(heard) : "memory");
 }
-DEVICE void store_at(u32 there, int a, int b, int c, int d) {
-    asm volatile("st.shared::cluster.v4.s32 [%0], {%1, %2, %3, %4};" ::"r"(there), "r"(a), "r"(b), "r"(c), "r"(d) : "memory");
+DEVICE void send(u32 there, const int* four, u32 heard) {
+    asm volatile("st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.v4.s32 [%0], {%1, %2, %3, %4}, [%5];"
+                 ::"r"(there), "r"(four[0]), "r"(four[1]), "r"(four[2]), "r"(four[3]), "r"(heard) : "memory");
 }
 
 // Sends a thread's sums of the SHARES to their owners, if these are others. `room` has space for a share of each of GROUPS warpgroups of
 // every other part; nobody may be using it for anything else, in any block. `rank` is this block's, blocks of one part lie `stride` ranks
 // before those of the next.
 template <int SHARES, int GROUPS, int COUNT, typename T>
-DEVICE void send_shares(const T (&sum)[COUNT], unsigned char* room, int part, int rank, int stride, int group, int thread) {
+DEVICE void send_shares(const T (&sum)[COUNT], unsigned char* room, u64* heard, int part, int rank, int stride, int group, int thread) {
     constexpr int SHARE = COUNT / SHARES;
 #pragma unroll
     for (int owner = 0; owner < SHARES; ++owner) {
         if (owner == part) continue;
         const int slot = (part - (part > owner)) * GROUPS + group;
-        const u32 there = address_at(room, rank + (owner - part) * stride) + (slot * SHARE * 128 + thread * 4) * 4;
+        const u32 whose = rank + (owner - part) * stride, barrier = address_at(heard, whose);
+        const u32 there = address_at(room, whose) + (slot * SHARE * 128 + thread * 4) * 4;
 #pragma unroll
-        for (int i = 0; i < SHARE; i += 4) {
-            const T* of = sum + owner * SHARE + i;
-            store_at(there + i * 512, of[0], of[1], of[2], of[3]);
-        }
+        for (int i = 0; i < SHARE; i += 4) send(there + i * 512, sum + owner * SHARE + i, barrier);
     }
 }
 
@@ -53,14 +55,30 @@ DEVICE void add_shares(T (&share)[SHARE], const unsigned char* room, int group, 
     }
 }
 
+// Parts that own a share of COLUMNS columns: all, or the first alone where a share would be no multiple of 16, of which a store is made.
+template <int PARTS, int COLUMNS> DEVICE constexpr int owners() { return COLUMNS % (PARTS * 16) == 0 ? PARTS : 1; }
+
+// Bytes of the room that a block needs for what it hears.
+template <int PARTS, int GROUPS, int COLUMNS> DEVICE constexpr int room_bytes() {
+    return (PARTS - 1) * GROUPS * (COLUMNS / owners<PARTS, COLUMNS>()) * 64 * 4;
+}
+
+// Before the cluster first meets, by one thread: what `heard` will count, if this part owns a share.
+template <int PARTS, int GROUPS, int COLUMNS> DEVICE void expect_shares(u64* heard, int part) {
+    barrier_init(heard, 1);
+    if (part < owners<PARTS, COLUMNS>()) barrier_expect(heard, room_bytes<PARTS, GROUPS, COLUMNS>());
+}
+
 // The whole exchange, by all consumers of the cluster, where a block's thread holds sums of 64 rows by COLUMNS. Calls `store` with the share
 // that is this block's, if any is, and its first column. Who consumes nothing calls `shares_pass` in the same place.
 template <int PARTS, int GROUPS, int COLUMNS, typename T, typename Store>
-DEVICE void share_tile(T (&sum)[COLUMNS / 2], unsigned char* room, int part, int rank, int stride, int group, int thread, Store&& store) {
-    constexpr int SHARES = COLUMNS / PARTS >= 16 ? PARTS : 1, SHARE = COLUMNS / SHARES;
-    cluster_sync();  // all products are done: the rings are free
-    send_shares<SHARES, GROUPS>(sum, room, part, rank, stride, group, thread);
-    cluster_sync();
+DEVICE void share_tile(T (&sum)[COLUMNS / 2], unsigned char* room, u64* heard, int part, int rank, int stride, int group, int thread,
+                       Store&& store) {
+    constexpr int SHARES = owners<PARTS, COLUMNS>(), SHARE = COLUMNS / SHARES;
+    cluster_meet();  // all products are done: the rings are free
+    send_shares<SHARES, GROUPS>(sum, room, heard, part, rank, stride, group, thread);
+    if (part >= SHARES) return;
+    barrier_wait(heard, 0);
 #pragma unroll
     for (int owner = 0; owner < SHARES; ++owner) {
         if (owner != part) continue;
@@ -69,4 +87,4 @@ DEVICE void share_tile(T (&sum)[COLUMNS / 2], unsigned char* room, int part, int
         store(share, owner * SHARE);
     }
 }
-DEVICE void shares_pass() { cluster_sync(), cluster_sync(); }
+DEVICE void shares_pass() { cluster_meet(); }

@@ -67,6 +67,11 @@ template <int N> struct Ring {
     }
 };
 
+// The end of a producer whose stages other blocks of the cluster give back too: a block's barriers stay until nobody will arrive at them.
+template <int N> DEVICE void await_all(Ring<N> ring, u64* empty) {
+    for (int s = 0; s < N; ++s, ring.next()) barrier_wait(empty + ring.stage, ring.phase ^ 1);
+}
+
 // ---- TMA: one thread moves a box; coordinates count elements, innermost first.
 DEVICE u64 evict_first() {
     u64 policy;
@@ -82,6 +87,10 @@ DEVICE void tma_prefetch(const TensorMap& map) { asm volatile("prefetch.tensorma
 DEVICE void tma_load(void* to, const TensorMap& map, u64* barrier, int x, int y, u64 policy) {
     asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1, {%3, %4}], [%2], %5;"
                  ::"r"(shared_address(to)), "l"(&map), "r"(shared_address(barrier)), "r"(x), "r"(y), "l"(policy) : "memory");
+}
+DEVICE void tma_load(void* to, const TensorMap& map, u64* barrier, int x, int y, int z, u64 policy) {
+    asm volatile("cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1, {%3, %4, %5}], [%2], %6;"
+                 ::"r"(shared_address(to)), "l"(&map), "r"(shared_address(barrier)), "r"(x), "r"(y), "r"(z), "l"(policy) : "memory");
 }
 // Without a policy. Not one that says evict_normal: with it the same loads are slower.
 DEVICE void tma_load(void* to, const TensorMap& map, u64* barrier, int x, int y) {
@@ -139,6 +148,8 @@ DEVICE u32 cluster_rank() {
 DEVICE void cluster_sync() {
     asm volatile("barrier.cluster.arrive.release;\nbarrier.cluster.wait.acquire;" ::: "memory");
 }
+// Without making what was written before visible, for which `cluster_sync` takes a MEMBAR.ALL.GPU. After `barrier_init_done` it is enough.
+DEVICE void cluster_meet() { asm volatile("barrier.cluster.arrive.relaxed;\nbarrier.cluster.wait.acquire;" ::: "memory"); }
 // The next kernel on the stream may start; its `previous_done` still waits for this one's end.
 DEVICE void allow_next() { asm volatile("griddepcontrol.launch_dependents;" ::: "memory"); }
 DEVICE void previous_done() { asm volatile("griddepcontrol.wait;" ::: "memory"); }

@@ -53,6 +53,15 @@ struct Schedule {
     }
 };
 
+// Whether there is no tile for this worker. Where two blocks fit a multiprocessor it keeps its place until those of the kernel behind have
+// theirs: else one multiprocessor gets two of them, for which all others wait. So each multiprocessor gets a block, also one without work.
+DEVICE bool without_work(int tiles, int whole, int worker) {
+    if (whole < tiles || worker < tiles) return false;
+    previous_done();
+    __nanosleep(1000);
+    return true;
+}
+
 // Tiles in groups of `group` along p, p fastest within a group: what runs at the same time shares operands in L2.
 DEVICE void tile_place(int tile, int tiles_p, int tiles_q, int group, int& p, int& q) {
     int of_group = tile / (group * tiles_q), within = tile % (group * tiles_q);
@@ -66,49 +75,51 @@ template <typename T> struct alignas(16) Four {
     T v[4];
 };
 
-// Leaves a warpgroup's sums, COUNT a thread, for the owner: `slot` holds COUNT * 128 values.
-template <int COUNT, typename T> DEVICE void leave_sums(const T (&sum)[COUNT], T* slot, int* flag, int thread, int barrier) {
+// Waits for the THREADS that share a tile's sums: a warpgroup, or a warp.
+template <int THREADS> DEVICE void meet(int barrier) { THREADS == 32 ? __syncwarp() : named_barrier(barrier, THREADS); }
+
+// Leaves the sums of THREADS, COUNT a thread, for the owner: `slot` holds COUNT * THREADS values.
+template <int THREADS = 128, int COUNT, typename T> DEVICE void leave_sums(const T (&sum)[COUNT], T* slot, int* flag, int thread, int barrier) {
 #pragma unroll
     for (int i = 0; i < COUNT; i += 4)
-        reinterpret_cast<Four<T>*>(slot)[i * 32 + thread] = {{sum[i], sum[i + 1], sum[i + 2], sum[i + 3]}};
-    __threadfence();
-    named_barrier(barrier, 128);
+        reinterpret_cast<Four<T>*>(slot)[i / 4 * THREADS + thread] = {{sum[i], sum[i + 1], sum[i + 2], sum[i + 3]}};
+    meet<THREADS>(barrier);  // what it has ordered the release covers too: a fence in every thread would only wait once more
     if (thread == 0) asm volatile("st.release.gpu.global.s32 [%0], 1;" ::"l"(flag) : "memory");
 }
 
 // Waits for `count` flags, `stride` apart, all at the same time, and lowers them for the next launch.
-DEVICE void await_flags(int* flags, int count, int stride, int thread, int barrier) {
-    for (int i = thread; i < count; i += 128) {
+template <int THREADS = 128> DEVICE void await_flags(int* flags, int count, int stride, int thread, int barrier) {
+    for (int i = thread; i < count; i += THREADS) {
         int raised = 0;
         while (!raised) asm volatile("ld.acquire.gpu.global.s32 %0, [%1];" : "=r"(raised) : "l"(flags + i * stride) : "memory");
         flags[i * stride] = 0;
     }
-    named_barrier(barrier, 128);
+    meet<THREADS>(barrier);
 }
 
 // Adds what another worker left.
-template <int COUNT, typename T> DEVICE void add_sums(T (&sum)[COUNT], const T* slot, int thread) {
+template <int THREADS = 128, int COUNT, typename T> DEVICE void add_sums(T (&sum)[COUNT], const T* slot, int thread) {
 #pragma unroll
     for (int i = 0; i < COUNT; i += 4) {
-        Four<T> four = reinterpret_cast<const Four<T>*>(slot)[i * 32 + thread];
+        Four<T> four = reinterpret_cast<const Four<T>*>(slot)[i / 4 * THREADS + thread];
 #pragma unroll
         for (int j = 0; j < 4; ++j) sum[i + j] += four.v[j];
     }
 }
 
-// Whether this worker owns the tile that it has just summed its segment of; then `sum` is whole. `mine` is this warpgroup's slot of the
+// Whether this worker owns the tile that it has just summed its segment of; then `sum` is whole. `mine` is the slot of these THREADS in the
 // workspace, `stride` the slots of a worker. AHEAD workers' sums are asked for before the first is added: registers for time.
-template <int COUNT, typename T, int AHEAD = COUNT <= 16 ? 4 : 1>
+template <int THREADS = 128, int AHEAD = 4, int COUNT, typename T>
 DEVICE bool settle(const Schedule& at, T (&sum)[COUNT], T* slots, int* flags, int mine, int stride, int thread, int barrier) {
     if (at.k_end < at.ksteps) {
-        leave_sums(sum, slots + (long long)mine * COUNT * 128, flags + mine, thread, barrier);
+        leave_sums<THREADS>(sum, slots + (long long)mine * COUNT * THREADS, flags + mine, thread, barrier);
         return false;
     }
     if (at.k > 0) {
         const int sharers = at.worker - at.first_sharer(), first = mine - sharers * stride;
-        await_flags(flags + first, sharers, stride, thread, barrier);
-#pragma unroll(AHEAD)
-        for (int i = 0; i < sharers; ++i) add_sums(sum, slots + (long long)(first + i * stride) * COUNT * 128, thread);
+        await_flags<THREADS>(flags + first, sharers, stride, thread, barrier);
+#pragma unroll(COUNT <= 16 ? AHEAD : 1)
+        for (int i = 0; i < sharers; ++i) add_sums<THREADS>(sum, slots + (long long)(first + i * stride) * COUNT * THREADS, thread);
     }
     return true;
 }

@@ -1,49 +1,89 @@
 // Weights in 4 bits with a scale for each row and group of 128 along k: where they lie, and how they become operands.
 //
-// A unit is 64 rows x 128 k: 4096 bytes of codes and 128 of scales, 33/8 bits a weight, in one piece. Units lie in the order
-// [256 rows][group of k][64 rows of those 256], so a tile of up to 256 rows finds a group of k in one piece too; the last 256 rows may be
-// fewer. Within a unit:
-//   codes   [half of k][thread of the warpgroup][16 bytes], so that a warp's 16-byte loads run through all banks in order; a thread's four
-//           words are its register operands of four wgmmas, one after the other along k.
-//   word    bits 4*j .. 4*j+3 are the lower and bits 16+4*j .. the upper element of operand register j. As wgmma has it, register j
-//           of lane l of warp w holds row 16*w + l/4 + 8*(j%2), columns 8*(j/2) + 2*(l%4) and the next.
-//   scales  bf16, [warp][lane/4][two rows, 8 apart]: a thread's two in one word.
+// A unit is 16 rows x 128 k: 1024 bytes of codes and 32 of scales, 33/8 bits a weight. Units lie in the order [group of k][16 rows], so that
+// a group of any number of neighbouring strips of 16 rows is one piece. Within a unit:
+//   codes   [half of k][lane][16 bytes], so that a warp's 16-byte loads run through all banks in order; a lane's four words are its
+//           register operands of four products of 16 rows, one after the other along k.
+//   word    bits 4*j .. 4*j+3 are the lower and bits 16+4*j .. the upper element of operand register j. As mma and wgmma have it, register
+//           j of lane l holds row l/4 + 8*(j%2), columns 8*(j/2) + 2*(l%4) and the next.
+//   scales  bf16, [lane/4][two rows, 8 apart]: a lane's two in one word.
 // A code is the weight in units of its scale, plus 8: 0..15 stand for -8..7.
 #pragma once
-#include "wgmma.h"
+#include "sm80.h"
+#include "sm90.h"
 
-#define UNIT_CODES 4096
-#define UNIT_BYTES (UNIT_CODES + 128)
+#define UNIT_CODES 1024
+#define UNIT_BYTES (UNIT_CODES + 32)
 
-// Where group `group` of the 64 rows from 64*`block` on lies; `blocks` and `groups` are those of the whole matrix.
-DEVICE const unsigned char* unit_place(const unsigned char* weights, int block, int group, int blocks, int groups) {
-    const int first = block / 4 * 4, beside = min(4, blocks - first);
-    return weights + ((long long)first * groups + group * beside + block - first) * UNIT_BYTES;
+// Where group `group` of strip `strip` lies; the whole matrix has `strips` of 16 rows.
+DEVICE const unsigned char* unit_place(const unsigned char* weights, int strip, int group, int strips) {
+    return weights + ((long long)group * strips + strip) * UNIT_BYTES;
 }
 
-// Eight weights. A code in the low mantissa bits of 128.0, 0x4300 in bf16, whose unit is 1, makes 128 + code: less 136 it is the exact
-// integer. For 8 weights 3 shifts and 4 LOP3, (word & mask) | magic, on the integer pipe, and 4 packed additions.
+// Eight weights, as quarters of the code less 8, in one shift, 4 LOP3 and 4 packed FMAs; all of it exact.
+// Codes at bits 0 to 3 of the halves, in the low mantissa bits of 128.0, 0x4300 in bf16, whose unit is 1, make 128 + code. Codes at bits 4 to 7
+// are left where they are: below 2^-125 bf16 is a fixed-point number, bit 0 is 2^-133 and bit 7, the lowest of the exponent, goes on counting.
+// They are code * 2^-129, and 2^127 = 0x7f00 makes quarters of them, which is why the others become quarters too. add_scaled makes up for it.
 DEVICE void dequantise(u32 word, u32 (&to)[4]) {
 #pragma unroll
-    for (int j = 0; j < 4; ++j) {
-        u32 raised;  // (word >> 4j & mask) | magic, by LOP3's table for (a & b) | c
-        asm("lop3.b32 %0, %1, 0x000f000f, %2, 0xea;" : "=r"(raised) : "r"(word >> 4 * j), "r"(0x43004300u));
-        asm("sub.rn.bf16x2 %0, %1, %2;" : "=r"(to[j]) : "r"(raised), "r"(0x43084308u));
+    for (int j = 0; j < 4; j += 2) {
+        const u32 shifted = word >> 4 * j;
+        u32 raised;  // (shifted & mask) | magic, by LOP3's table for (a & b) | c
+        asm("lop3.b32 %0, %1, 0x000f000f, %2, 0xea;" : "=r"(raised) : "r"(shifted), "r"(0x43004300u));
+        asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(to[j]) : "r"(raised), "r"(0x3e803e80u), "r"(0xc208c208u));                         // x/4 - 34
+        asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(to[j + 1]) : "r"(shifted & 0x00f000f0u), "r"(0x7f007f00u), "r"(0xc000c000u));  // x*2^127 - 2
     }
 }
 
-// sum += part * scale: two rows' scales in one word, as in a unit.
-template <int COUNT> DEVICE void add_scaled(float* sum, const float (&part)[COUNT], u32 scales) {
-    const float scale[2] = {__uint_as_float(scales << 16), __uint_as_float(scales & 0xffff0000u)};
+// sum += part * scale, with `part` in quarters: two rows' scales in one word, as in a unit.
+template <int COUNT> DEVICE void add_scaled(float (&sum)[COUNT], const float (&part)[COUNT], u32 scales) {
+    const float scale[2] = {4.0f * __uint_as_float(scales << 16), 4.0f * __uint_as_float(scales & 0xffff0000u)};
 #pragma unroll
     for (int i = 0; i < COUNT; ++i) sum[i] += part[i] * scale[i / 2 % 2];
 }
 
-// After a wait for wgmmas: what they wrote is not read before this point.
-template <int COUNT> DEVICE void written(float (&part)[COUNT]) {
-#pragma unroll
-    for (int i = 0; i < COUNT; ++i) asm volatile("" : "+f"(part[i])::"memory");
-}
+// The sums of eight tokens, the j-th of a strip's.
+template <int COUNT> DEVICE float (&eight(float (&sum)[COUNT], int j))[4] { return reinterpret_cast<float(&)[4]>(sum[j * 4]); }
 
-// The descriptor of an operand, the same in all lanes, said so that the compiler keeps it in uniform registers.
-DEVICE u64 uniform(u64 descriptor) { return descriptor & ~0xffffffffull | __shfl_sync(0xffffffffu, (u32)descriptor, 0); }
+// sum += of MINE strips, whose units lie one after the other, a group of k times COUNT tokens, by a warp. `tokens` are two boxes of COUNT rows of 128
+// bytes, 64 of k each, in the 128-byte swizzle. Calls `give_back` when both have been read.
+template <int MINE, int COUNT, typename GiveBack>
+DEVICE void multiply_group(float (&sum)[MINE][COUNT / 2], const unsigned char* units, const unsigned char* tokens, int lane, GiveBack&& give_back) {
+    constexpr int CHAINS = MINE * COUNT <= 16 ? 2 : 1;      // sums that do not wait for each other
+    float of_group[CHAINS][MINE][COUNT / 2] = {};  // without its scales
+    uint4 codes[MINE];
+    u32 scales[MINE];
+#pragma unroll
+    for (int pair = 0; pair < 4; ++pair) {  // of steps of 16 along k
+        const int half = pair / 2;
+        if (pair % 2 == 0)
+#pragma unroll
+            for (int r = 0; r < MINE; ++r) codes[r] = *reinterpret_cast<const uint4*>(units + r * UNIT_BYTES + half * 512 + lane * 16);
+        u32 columns[COUNT / 8][4];
+#pragma unroll
+        for (int j = 0; j < COUNT / 8; ++j) {  // of eight tokens four times 16 bytes beside each other
+            const int row = lane % 8, chunk = pair % 2 * 4 + lane / 8;
+            load_matrices(tokens + (half * COUNT + j * 8 + row) * 128 + (chunk ^ row) * 16, columns[j]);
+        }
+        if (pair == 3) {
+#pragma unroll
+            for (int r = 0; r < MINE; ++r) scales[r] = *reinterpret_cast<const u32*>(units + r * UNIT_BYTES + UNIT_CODES + lane / 4 * 4);
+            give_back();
+        }
+#pragma unroll
+        for (int step = 0; step < 2; ++step)
+#pragma unroll
+            for (int r = 0; r < MINE; ++r) {
+                u32 rows[4];
+                dequantise(pair % 2 == 0 ? step == 0 ? codes[r].x : codes[r].y : step == 0 ? codes[r].z : codes[r].w, rows);
+#pragma unroll
+                for (int j = 0; j < COUNT / 8; ++j) mma(eight(of_group[step % CHAINS][r], j), rows, {columns[j][step * 2], columns[j][step * 2 + 1]});
+            }
+    }
+#pragma unroll
+    for (int r = 0; r < MINE; ++r) {
+#pragma unroll
+        for (int i = 0; i < COUNT / 2; ++i) of_group[0][r][i] += CHAINS == 2 ? of_group[CHAINS - 1][r][i] : 0.0f;
+        add_scaled(sum[r], of_group[0][r], scales[r]);
+    }
+}

@@ -20,6 +20,7 @@ static FILES: &[(&str, &str)] = &[
     file!("gemm/k18_gemv.cu"),
     file!("gemm/k19_sparse.cu"),
     file!("gemm/w4a16.cu"),
+    file!("gemm/w4a16_wgmma.cu"),
     file!("gemm/fp8_block.cu"),
     file!("gemm/cdna_mfma.cu"),
     file!("gemm/cdna_fp8.cu"),

@@ -202,21 +202,17 @@ impl Loaded {
         };
         let size = |text: &String| crate::expression::evaluate(text, values);
         // The hardware counts dimensions from the innermost.
-        let shape = map
-            .shape
-            .iter()
-            .rev()
-            .map(|text| size(text).map(|n| n as u64))
-            .collect::<Result<Vec<_>>>()?;
-        let tile = map
-            .tile
-            .iter()
-            .rev()
-            .map(|text| size(text).map(|n| n as u32))
-            .collect::<Result<Vec<_>>>()?;
-        let mut strides = Vec::new();
-        for size in &shape[..shape.len() - 1] {
-            strides.push(strides.last().copied().unwrap_or(bytes) * size);
+        let sizes = |texts: &[String]| -> Result<Vec<u64>> {
+            let sizes = texts.iter().rev().map(|text| size(text).map(|n| n as u64));
+            sizes.collect()
+        };
+        let shape = sizes(&map.shape)?;
+        let tile: Vec<u32> = sizes(&map.tile)?.iter().map(|n| *n as u32).collect();
+        let mut strides: Vec<u64> = sizes(&map.strides)?.iter().map(|n| n * bytes).collect();
+        if strides.is_empty() {
+            for size in &shape[..shape.len() - 1] {
+                strides.push(strides.last().copied().unwrap_or(bytes) * size);
+            }
         }
         if let Some(stride) = strides.iter().find(|stride| **stride % 16 != 0) {
             return Err(refuse(format!(

@@ -10,6 +10,7 @@
 //! //@ smem: 1024+STAGES*(BM+BN)*128        dynamic shared memory in bytes (default 0)
 //! //@ grid: cdiv(N,BN), cdiv(M,BM)         blocks along x, y, z, over parameters, arguments and SMS
 //! //@ map A: bf16 [M, K] box [BM, 64]      a TMA tensor map of buffer A, row-major, 128-byte swizzle
+//! //@ map B: f32 [M, N] stride [K] box [8, 4]  elements from one index of a dimension to the next, of all but the innermost
 //! //@ args: A B c M N K                    the function's parameters in order: maps, pointers, integers
 //! //@ pdl: yes                             may start before the launch ahead of it has ended
 //! //@ spills: yes                          some variant has fewer registers than it needs, which is its point
@@ -55,13 +56,15 @@ pub struct Metadata {
     pub expect: BTreeMap<String, Vec<(String, usize)>>,
 }
 
-/// A TMA tensor map: a box of a row-major array.
+/// A TMA tensor map: a box of an array, row-major unless it says its strides.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Map {
     /// Element type: `bf16`, `f16`, `f32` or `u8`.
     pub element: String,
     /// Sizes of the array, outermost first.
     pub shape: Vec<String>,
+    /// Elements from one index to the next, of all dimensions but the innermost; empty for row-major.
+    pub strides: Vec<String>,
     /// Sizes of the box that one copy moves, outermost first.
     pub tile: Vec<String>,
 }
@@ -211,16 +214,26 @@ impl Map {
     fn parse(text: &str) -> std::result::Result<Self, String> {
         let form = "`ELEMENT [SHAPE] box [TILE]` was expected";
         let (element, rest) = text.split_once('[').ok_or(form)?;
-        let (shape, rest) = rest.split_once(']').ok_or(form)?;
+        let (shape, mut rest) = rest.split_once(']').ok_or(form)?;
+        let mut strides = Vec::new();
+        if let Some(after) = rest.trim().strip_prefix("stride") {
+            let after = after.trim().strip_prefix('[').ok_or(form)?;
+            let (text, after) = after.split_once(']').ok_or(form)?;
+            (strides, rest) = (arguments(text), after);
+        }
         let tile = rest.trim().strip_prefix("box").ok_or(form)?.trim();
         let tile = tile.strip_prefix('[').and_then(|t| t.strip_suffix(']'));
         let map = Self {
             element: element.trim().to_owned(),
             shape: arguments(shape),
+            strides,
             tile: arguments(tile.ok_or(form)?),
         };
         if map.shape.len() != map.tile.len() {
             return Err("the box has as many sizes as the array".to_owned());
+        }
+        if !map.strides.is_empty() && map.strides.len() + 1 != map.shape.len() {
+            return Err("all dimensions but the innermost have a stride".to_owned());
         }
         Ok(map)
     }
@@ -264,7 +277,7 @@ fn arguments(text: &str) -> Vec<String> {
 mod tests {
     use super::*;
 
-    const TEXT: &str = "// Does it.\n// And more.\n//@ entry: f\n//@ arch: sm_90a host\n//@ param: BM=128 S=2\n//@ variant: tall BM=256\n//@ threads: BM\n//@ smem: S*BM*2\n//@ grid: cdiv(N,BM), 3\n//@ map A: bf16 [M, K] box [BM, 64]\n//@ args: A N\n//@ spills: yes\n//@ expect: sm_90a HGMMA>=4\n\n// Not the summary.\n";
+    const TEXT: &str = "// Does it.\n// And more.\n//@ entry: f\n//@ arch: sm_90a host\n//@ param: BM=128 S=2\n//@ variant: tall BM=256\n//@ threads: BM\n//@ smem: S*BM*2\n//@ grid: cdiv(N,BM), 3\n//@ map A: bf16 [cdiv(K,64), M, 64] stride [64, K] box [2, BM, 64]\n//@ args: A N\n//@ spills: yes\n//@ expect: sm_90a HGMMA>=4\n\n// Not the summary.\n";
 
     #[test]
     fn a_file_says_how_it_is_launched() {
@@ -281,7 +294,10 @@ mod tests {
         let mut sized = found.params.clone();
         sized.insert("N".to_owned(), 300);
         assert_eq!(found.blocks(&sized).unwrap(), [3, 3, 1]);
-        assert_eq!(found.maps["A"].tile, ["BM", "64"]);
+        let map = &found.maps["A"];
+        assert_eq!(map.shape, ["cdiv(K,64)", "M", "64"]);
+        assert_eq!(map.strides, ["64", "K"]);
+        assert_eq!(map.tile, ["2", "BM", "64"]);
         assert!(found.spills && !found.pdl);
         assert_eq!(found.expect["sm_90a"], [("HGMMA".to_owned(), 4)]);
         assert!(found.with(&Values::from([("X".to_owned(), 1)])).is_err());
@@ -294,6 +310,7 @@ mod tests {
             ("//@ variant: v XX=1", "XX"),
             ("//@ param: BM", "NAME=VALUE"),
             ("//@ map B: bf16 [M] box [1, 2]", "as many"),
+            ("//@ map B: bf16 [M, K] stride [K, 1] box [1, 2]", "stride"),
         ] {
             let error = Metadata::parse("x.cu", &format!("{TEXT}{wrong}\n")).unwrap_err();
             let error = error.to_string();

@@ -1,8 +1,9 @@
 //! The e4m3 GEMM with block scales on DeepSeek-V3's layers, beside cuBLASLt's with one scale a tensor (which has less to do) and beside
 //! what DeepGEMM publishes of an H800.
 //!
-//! `RECORD=1 cargo bench -p stage-05 --bench fp8_block` writes `benches/records/05-gemm-fp8-block.json`. `TRY=1` times every plan and
-//! shows the best three; without it, each product runs as [`gemm::block_plan`] says. `SHAPES="M,N,K …"` names other products.
+//! `RECORD=1 cargo bench -p stage-05 --bench fp8_block` writes `benches/records/05-gemm-fp8-block.json`. `TUNE=FILE` tries every
+//! plan, shows the best three with their ratios and writes the best of each product to FILE, the form of `tuned_block.csv`; without it, each
+//! product runs as [`gemm::block_plan`] says. `SHAPES="M,N,K …"` names other products.
 
 #[path = "gemm/cublaslt.rs"]
 mod cublaslt;
@@ -12,14 +13,20 @@ mod data;
 mod fastest;
 #[path = "fp8_block/published.rs"]
 mod published;
+#[path = "gemm/rank.rs"]
+mod rank;
 #[path = "gemm/timing.rs"]
 mod timing;
 
 use cublaslt::CublasLt;
 use data::Pool;
 use fastest::fastest;
-use gemm::{BlockGemm, BlockOperands, Element, Plan, Problem, block_plan, block_plans};
+use gemm::{
+    BlockGemm, BlockOperands, Element, Plan, Problem, Split, block_plan, block_plans, tuned_line,
+};
 use kernels::{Device, Graph, Result};
+use rank::rank;
+use std::io::Write;
 use std::process::ExitCode;
 use timing::median;
 
@@ -45,6 +52,9 @@ const SOURCES: &[&str] = &[
     "kernels/include/stream_k.h",
     "kernels/include/epilogue.h",
     "stages/05-gemm/src/fp8_block.rs",
+    "stages/05-gemm/src/plan.rs",
+    "stages/05-gemm/src/tuned.rs",
+    "stages/05-gemm/tuned_block.csv",
     "stages/05-gemm/benches/fp8_block.rs",
     "stages/05-gemm/benches/fp8_block",
     "stages/05-gemm/benches/gemm",
@@ -62,11 +72,6 @@ impl Case<'_> {
     /// Microseconds of one product.
     fn time(&self, graph: &Graph) -> Result<f64> {
         timing::time(self.device, graph, self.launches)
-    }
-
-    /// Once to warm up, then the median of three.
-    fn quick(&self, graph: &Graph) -> Result<f64> {
-        timing::quick(self.device, graph, self.launches)
     }
 
     fn ours(&self, gemm: &BlockGemm, plan: &Plan) -> Result<Graph> {
@@ -88,6 +93,14 @@ impl Case<'_> {
             &operands,
             self.launches,
         )
+    }
+
+    /// The best plans and how each came about, by their time over the peer's.
+    fn ranked(&self, gemm: &BlockGemm, peer: &Graph) -> Result<Vec<(f64, (Split, Plan))>> {
+        let all = block_plans(&self.problem, self.device.multiprocessors() as usize);
+        let graph = |plan: (Split, Plan)| Ok((plan, self.ours(gemm, &plan.1)?));
+        let graphs = all.into_iter().map(graph).collect::<Result<_>>()?;
+        rank(graphs, peer, |graph| self.time(graph))
     }
 }
 
@@ -143,7 +156,8 @@ fn run() -> Result<usize> {
     let sms = device.multiprocessors() as usize;
     let (gemm, library) = (BlockGemm::new(&device)?, CublasLt::new(&device));
     let mut pool = Pool::new(&device, 0x5EED)?;
-    let trials = std::env::var_os("TRY").is_some();
+    let mut tuned = std::env::var_os("TUNE")
+        .map(|path| std::fs::File::create(path).expect("TUNE names a file"));
     let (mut wrong, mut logs, mut series) = (0, Vec::new(), Vec::new());
     println!(
         "{}: m,n,k, ratio to cuBLASLt per tensor, microseconds, rates, DeepGEMM",
@@ -164,22 +178,17 @@ fn run() -> Result<usize> {
             println!("{m},{n},{k} cuBLASLt has no algorithm");
             continue;
         };
-        let mut found = Vec::new();
-        let plans = if trials {
-            block_plans(&problem, sms)
-        } else {
-            vec![block_plan(&problem, sms)]
+        let ranked = match &tuned {
+            Some(_) => case.ranked(&gemm, &peer)?,
+            None => Vec::new(),
         };
-        for plan in plans {
-            let graph = case.ours(&gemm, &plan)?;
-            found.push((case.quick(&graph)?, plan, graph));
-        }
-        found.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let (_, plan, graph) = &found[0];
+        let best = ranked.first().map(|(_, best)| *best);
+        let plan = best.map_or_else(|| block_plan(&problem, sms), |(_, plan)| plan);
+        let graph = case.ours(&gemm, &plan)?;
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
         for _ in 0..15 {
             theirs.push(case.time(&peer)?);
-            ours.push(case.time(graph)?);
+            ours.push(case.time(&graph)?);
         }
         // The peer wrote the same results last: every set is poisoned, run once more, and the last one looked at.
         for set in &case.sets {
@@ -189,9 +198,13 @@ fn run() -> Result<usize> {
         let last = case.sets[case.sets.len() - 1];
         let error = pool.error(&problem, &last, 200)?;
         if error.is_nan() || error > 1e-2 {
-            println!("{m},{n},{k} {} WRONG: error {error}", name(plan));
+            println!("{m},{n},{k} {} WRONG: error {error}", name(&plan));
             wrong += 1;
             continue;
+        }
+        if let (Some(file), Some((split, _))) = (&mut tuned, best) {
+            let line = tuned_line(&problem, &plan.config, split);
+            writeln!(file, "{line}").expect("the file can be written");
         }
         let ratio = median(
             ours.iter()
@@ -210,11 +223,12 @@ fn run() -> Result<usize> {
                 ", DeepGEMM {theirs:.0} {:.2}x",
                 rate / theirs
             )),
-            name(plan),
-            found[1..]
+            name(&plan),
+            ranked
                 .iter()
-                .take(2)
-                .map(|next| format!(" | {:.2} {}", next.0, name(&next.1)))
+                .take(3)
+                .skip(1)
+                .map(|(ratio, (_, plan))| format!(" | {:.3} {}", 1.0 / ratio, name(plan)))
                 .collect::<String>(),
         );
         logs.push(ratio.ln());

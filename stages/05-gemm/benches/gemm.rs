@@ -14,6 +14,8 @@ mod cublaslt;
 mod data;
 #[path = "gemm/fastest.rs"]
 mod fastest;
+#[path = "gemm/rank.rs"]
+mod rank;
 #[path = "gemm/shapes.rs"]
 mod shapes;
 #[path = "gemm/timing.rs"]
@@ -26,6 +28,7 @@ use data::{Pool, Random};
 use gemm::cost::Machine;
 use gemm::{Config, Element, Epilogue, Gemm, Plan, Split, plan, plans, tuned_line};
 use kernels::{Device, Graph, Result};
+use rank::rank;
 use std::io::Write;
 use timing::median;
 
@@ -160,10 +163,8 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// The fastest plan: all are timed once, the best few again, side by side with the peer. A GPU at its power limit clocks lower after hard work
-/// than after a pause, so that times far apart say little.
+/// The fastest plan.
 fn best(case: &Case<'_>, gemm: &Gemm, peer: &Graph) -> Result<(Split, Plan)> {
-    let mut found = Vec::new();
     let (sms, words) = (case.device.multiprocessors() as usize, std::env::var("TRY"));
     let present = case::name(&plan(&case.problem, sms));
     let tried = |name: &str| match &words {
@@ -171,20 +172,11 @@ fn best(case: &Case<'_>, gemm: &Gemm, peer: &Graph) -> Result<(Split, Plan)> {
         Err(_) => true,
     };
     let all = plans(&case.problem, sms);
-    for plan in all.into_iter().filter(|(_, plan)| tried(&case::name(plan))) {
-        found.push((0.0, plan, case.ours(gemm, &plan.1)?));
-    }
-    for (time, _, graph) in &mut found {
-        *time = case.time(graph)?;
-    }
-    found.sort_by(|a, b| a.0.total_cmp(&b.0));
-    found.truncate(8);
-    for (ratio, _, graph) in &mut found {
-        let pairs = (0..5).map(|_| Ok(case.time(graph)? / case.time(peer)?));
-        *ratio = median(pairs.collect::<Result<_>>()?);
-    }
-    found.sort_by(|a, b| a.0.total_cmp(&b.0));
-    for (ratio, (_, plan), _) in &found {
+    let all = all.into_iter().filter(|(_, plan)| tried(&case::name(plan)));
+    let graphs = all.map(|plan| Ok((plan, case.ours(gemm, &plan.1)?)));
+    let graphs = graphs.collect::<Result<_>>()?;
+    let found = rank(graphs, peer, |graph| case.time(graph))?;
+    for (ratio, (_, plan)) in &found {
         println!("  {:.3} {}", 1.0 / ratio, case::name(plan));
     }
     Ok(found[0].1)

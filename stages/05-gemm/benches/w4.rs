@@ -1,7 +1,8 @@
 //! Weights in 4 bits beside bf16 cuBLASLt: the same tokens through layers of the same size, in one run.
 //!
-//! `SHAPES` names products as `M,N,K M,N,K …`, else Llama's layers are taken with 1 to 64 tokens. `TUNE=1` tries every plan of each
-//! product and prints the best beside what [`gemm::w4_plan`] chose; `RECORD=1` writes `05-gemm-w4a16`; `PRECOMPILE=1` only fills the
+//! `SHAPES` names products as `M,N,K M,N,K …`, else Llama's layers are taken with 1 to 64 tokens. `TUNE=FILE` tries every plan of each
+//! product, with as many tokens as a tile has, prints the best beside what [`gemm::w4_plan`] chose, and writes FILE in the form of
+//! `tuned_w4.csv`; `RECORD=1` writes `05-gemm-w4a16`; `PRECOMPILE=1` only fills the
 //! cache of compiled kernels, which needs no GPU.
 
 #[path = "gemm/cublaslt.rs"]
@@ -22,7 +23,8 @@ use cublaslt::CublasLt;
 use data::{Pool, Random};
 use fastest::fastest;
 use gemm::{
-    Element, Operands, Problem, W4_CONFIGS, W4Gemm, W4Plan, packed_bytes, w4_plan, w4_plans,
+    Element, Operands, Problem, W4_CONFIGS, W4Gemm, W4Plan, packed_bytes, w4_line, w4_plan,
+    w4_plans,
 };
 use half::bf16;
 use kernels::{Device, Graph, Result};
@@ -41,20 +43,26 @@ const LAYERS: &[(usize, usize)] = &[
     (8192, 28672),
 ];
 const TOKENS: &[usize] = &[1, 2, 4, 8, 16, 32, 64];
+/// Tokens that tiles have.
+const TILES: &[usize] = &[8, 16, 32, 64];
 /// Pairs of samples of a product.
 const PAIRS: usize = 15;
 
 /// Everything that the record's figures depend on.
 const SOURCES: &[&str] = &[
     "kernels/gemm/w4a16.cu",
+    "kernels/gemm/w4a16_wgmma.cu",
     "kernels/include/w4.h",
     "kernels/include/gpu.h",
+    "kernels/include/sm80.h",
     "kernels/include/sm90.h",
     "kernels/include/wgmma.h",
     "kernels/include/stream_k.h",
     "kernels/include/epilogue.h",
     "stages/05-gemm/src/w4.rs",
     "stages/05-gemm/src/w4_launch.rs",
+    "stages/05-gemm/src/w4_plan.rs",
+    "stages/05-gemm/tuned_w4.csv",
     "stages/05-gemm/benches/w4.rs",
     "stages/05-gemm/benches/w4/packed.rs",
     "stages/05-gemm/benches/gemm",
@@ -126,7 +134,7 @@ impl Case<'_> {
             let (row, column) = (random.next() as usize % m, random.next() as usize % n);
             let token = |i: usize| bf16::from_bits(tokens[row * k + i]).to_f64();
             let exact: f64 = (0..k)
-                .map(|i| token(i) * units.weight(weights, column, i, n, k))
+                .map(|i| token(i) * units.weight(weights, column, i, n))
                 .sum();
             let found = bf16::from_bits(out[row * n + column]).to_f64();
             off += (found - exact) * (found - exact);
@@ -139,14 +147,15 @@ impl Case<'_> {
 fn name(plan: &W4Plan) -> String {
     let c = plan.config;
     format!(
-        "{}x{}x{} o{} s{} w{} whole{}",
-        c.warpgroups,
-        c.blocks * 64,
+        "{}x{}x{} t{} o{} s{} b{} {:?}",
+        c.strips,
+        c.along,
+        c.parts,
         c.tokens,
         c.occupancy,
         c.stages(),
-        plan.workers,
-        plan.whole
+        plan.beside,
+        plan.split
     )
 }
 
@@ -161,10 +170,15 @@ fn products() -> Vec<(usize, usize, usize)> {
             let words = list.split_whitespace().map(sizes);
             words.map(|sizes| (sizes[0], sizes[1], sizes[2])).collect()
         }
-        Err(_) => LAYERS
-            .iter()
-            .flat_map(|(n, k)| TOKENS.iter().map(|m| (*m, *n, *k)))
-            .collect(),
+        Err(_) => {
+            let tuned = std::env::var_os("TUNE").is_some();
+            let tokens = if tuned { TILES } else { TOKENS };
+            let of_layer = |(n, k): &(usize, usize)| {
+                let (n, k) = (*n, *k);
+                tokens.iter().map(move |m| (*m, n, k))
+            };
+            LAYERS.iter().flat_map(of_layer).collect()
+        }
     }
 }
 
@@ -172,7 +186,7 @@ fn main() -> Result<()> {
     let set = |name: &str| std::env::var_os(name).is_some();
     if set("PRECOMPILE") {
         for config in W4_CONFIGS {
-            let source = kernels::Source::load("gemm/w4a16.cu", &config.parameters())?;
+            let source = kernels::Source::load(config.path(), &config.parameters())?;
             kernels::Cubin::of(&source, "sm_90a")?;
         }
         return Ok(());
@@ -186,6 +200,7 @@ fn main() -> Result<()> {
     let units = Units::new(&device, &mut random)?;
     let mut series = Vec::new();
     let mut wrong = 0;
+    let mut lines = String::new();
     for (m, n, k) in products() {
         let problem = Problem {
             m,
@@ -252,6 +267,7 @@ fn main() -> Result<()> {
                     format!(" | chosen {time:.2} {}", name(plan))
                 })
         );
+        lines += &(w4_line(plan, n, k) + "\n");
         // No product is faster than its bytes through the memory's pins, 4.8 TB/s.
         let point = |label: &str, unit: &str, floor: Option<f64>, samples: Vec<f64>| Series {
             name: format!("{label}-{n}x{k}/{m}"),
@@ -273,6 +289,9 @@ fn main() -> Result<()> {
             ns(|pair| pair.0),
         ));
         series.push(point("ratio", "x", None, ratios));
+    }
+    if let Ok(path) = std::env::var("TUNE") {
+        std::fs::write(&path, lines).expect("TUNE names a file");
     }
     if set("RECORD") && wrong == 0 {
         let nvrtc = kernels::nvrtc_version().unwrap_or_default();

@@ -1,7 +1,7 @@
 //! The GEMM in e4m3 with a scale for each 128 of k: `kernels/gemm/fp8_block.cu`, its configurations, and what picks one.
 
 use crate::config::{Config, config};
-use crate::plan::Plan;
+use crate::plan::{Plan, Split};
 use crate::problem::{Element, Problem};
 use kernels::{Arguments, Buffer, Device, Kernel, Launch, Result, Values};
 use std::cell::RefCell;
@@ -143,8 +143,8 @@ impl BlockGemm {
     }
 }
 
-/// All plans for the problem: each configuration with whole tiles only, and with those of the last, partial wave cut along k.
-pub fn block_plans(problem: &Problem, sms: usize) -> Vec<Plan> {
+/// All plans that make sense for the problem, and how each came about: as [`crate::plans`] has them.
+pub fn block_plans(problem: &Problem, sms: usize) -> Vec<(Split, Plan)> {
     let suits = |config: &&Config| {
         let Config { swap, bq, .. } = **config;
         // Columns of the instruction that no token fills are wasted; so are rows, where weights could have filled them.
@@ -154,36 +154,29 @@ pub fn block_plans(problem: &Problem, sms: usize) -> Vec<Plan> {
             problem.m > 64
         }
     };
-    let deals = |config: &Config| {
-        let (tiles, steps) = config.tiles(problem);
-        let most = sms / config.cluster;
-        let plan = |workers, whole| Plan {
-            config: *config,
-            workers,
-            whole,
-        };
-        let mut deals = vec![plan(most.min(tiles), tiles)];
-        if tiles % most != 0 {
-            let workers = most.min(tiles * steps);
-            deals.push(plan(workers, tiles / most * most));
-            if tiles > most {
-                deals.push(plan(workers, (tiles / most - 1) * most));
-            }
-        }
-        deals
-    };
     let suiting = BLOCK_CONFIGS.iter().filter(suits);
-    suiting.flat_map(deals).collect()
+    suiting
+        .flat_map(|config| config.plans(problem, sms))
+        .collect()
 }
 
-/// The plan with the least expected cycles.
+/// The plan for the problem on a GPU with `sms` multiprocessors: what was measured best for this layer, as [`crate::plan()`] has it; for a
+/// layer that was not measured, the plan with the least expected cycles.
 pub fn block_plan(problem: &Problem, sms: usize) -> Plan {
     let problem = Problem {
         element: Element::E4m3,
         ..*problem
     };
-    let all = block_plans(&problem, sms).into_iter();
-    all.min_by(|a, b| cycles(&problem, a).total_cmp(&cycles(&problem, b)))
+    match crate::tuned::find_block(&problem) {
+        Some((config, split)) => Plan::new(config, split, &problem, sms),
+        None => cheapest(&problem, sms),
+    }
+}
+
+/// The plan with the least expected cycles.
+fn cheapest(problem: &Problem, sms: usize) -> Plan {
+    let all = block_plans(problem, sms).into_iter().map(|(_, plan)| plan);
+    all.min_by(|a, b| cycles(problem, a).total_cmp(&cycles(problem, b)))
         .expect("some configuration suits every number of tokens")
 }
 
@@ -255,12 +248,20 @@ mod tests {
             for m in [1, 5, 8, 33, 64, 65, 128, 300, 4096] {
                 let problem = problem(m, layer);
                 let plans = block_plans(&problem, 132);
-                assert!(plans.contains(&block_plan(&problem, 132)));
+                let mut plans: Vec<Plan> = plans.into_iter().map(|(_, plan)| plan).collect();
+                assert!(plans.contains(&cheapest(&problem, 132)));
+                // A tuned plan of more tokens may be of a configuration that fewer would not try.
+                plans.push(block_plan(&problem, 132));
                 for plan in plans {
                     let (tiles, steps) = plan.config.tiles(&problem);
                     assert!(plan.whole <= tiles && plan.workers > 0);
                     assert!(plan.workers * plan.config.cluster <= 132);
-                    assert!(plan.workers <= tiles * steps, "a worker has nothing to do");
+                    // Where two blocks fit a multiprocessor, each gets one, also without work.
+                    let kept = plan.config.occupancy > 1 && plan.whole == tiles;
+                    assert!(
+                        kept || plan.workers <= tiles * steps,
+                        "a worker has nothing to do"
+                    );
                 }
             }
         }
@@ -269,9 +270,13 @@ mod tests {
     #[test]
     fn few_tokens_are_columns_and_many_are_rows() {
         for layer in &LAYERS[..3] {
-            assert!(block_plan(&problem(8, *layer), 132).config.swap);
+            let problem = problem(8, *layer);
+            assert!(cheapest(&problem, 132).config.swap);
+            assert!(block_plan(&problem, 132).config.swap);
         }
-        let large = block_plan(&problem(4096, (7168, 16384)), 132).config;
-        assert_eq!((large.bp, large.bq, large.cluster), (128, 256, 2));
+        let large = problem(4096, (7168, 16384));
+        let config = cheapest(&large, 132).config;
+        assert_eq!((config.bp, config.bq, config.cluster), (128, 256, 2));
+        assert!(!block_plan(&large, 132).config.swap);
     }
 }

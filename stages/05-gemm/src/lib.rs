@@ -22,6 +22,7 @@ mod swizzle;
 mod tuned;
 mod w4;
 mod w4_launch;
+mod w4_plan;
 
 pub use config::{CONFIGS, Config};
 pub use epilogue::{Epilogue, INTERLEAVE, interleaved_row};
@@ -39,4 +40,5 @@ pub use sparse_plan::{SPARSE_CONFIGS, SparseConfig, SparsePlan, sparse_plan, spa
 pub use swizzle::{CHUNK, LINE, swizzle};
 pub use tuned::line as tuned_line;
 pub use w4::{GROUP, Place, UNIT_BYTES, W4, packed_bytes, place};
-pub use w4_launch::{W4_CONFIGS, W4Config, W4Gemm, W4Plan, w4_plan, w4_plans};
+pub use w4_launch::W4Gemm;
+pub use w4_plan::{W4_CONFIGS, W4Config, W4Plan, w4_line, w4_plan, w4_plans};

@@ -31,8 +31,10 @@ impl Plan {
     /// Deals the tiles of `problem` on a GPU with `sms` multiprocessors.
     pub fn new(config: Config, split: Split, problem: &Problem, sms: usize) -> Self {
         let (tiles, steps) = config.tiles(problem);
-        let most = (sms / config.blocks()).max(1);
+        let most = config.most_workers(sms);
         let (workers, whole) = match split {
+            // Where the next launch begins beside this one, every multiprocessor gets a block: see `without_work` in stream_k.h.
+            Split::Whole if config.occupancy > 1 => (most, tiles),
             Split::Whole => (most.min(tiles), tiles),
             Split::Tail => (most.min(tiles * steps), tiles / most * most),
             Split::TwoRounds => (
@@ -61,6 +63,32 @@ impl Config {
         (tiles, steps)
     }
 
+    /// Workers on a GPU with `sms` multiprocessors, a block on each.
+    fn most_workers(&self, sms: usize) -> usize {
+        (sms / self.blocks()).max(1)
+    }
+
+    /// The plans of this configuration: whole tiles only; where those leave the last round partial, also with it, or with the last two, cut.
+    pub(crate) fn plans(&self, problem: &Problem, sms: usize) -> Vec<(Split, Plan)> {
+        let (tiles, _) = self.tiles(problem);
+        let most = self.most_workers(sms);
+        let mut splits = vec![Split::Whole];
+        if self.split == 1 && !tiles.is_multiple_of(most) {
+            splits.push(Split::Tail);
+            if tiles > most {
+                splits.push(Split::TwoRounds);
+            }
+        }
+        let deal = |split| (split, Plan::new(*self, split, problem, sms));
+        splits.into_iter().map(deal).collect()
+    }
+
+    /// Whether each of the blocks that divide k has a step, and no cluster a second tile.
+    fn divides(&self, problem: &Problem, sms: usize) -> bool {
+        let (tiles, steps) = self.tiles(problem);
+        self.split == 1 || (tiles <= self.most_workers(sms) && steps >= self.split)
+    }
+
     /// Whether the problem leaves most of the tensor core's rows or columns empty where another configuration would not.
     fn wastes(&self, problem: &Problem) -> bool {
         match (self.swap, problem.m) {
@@ -72,27 +100,13 @@ impl Config {
 
 /// All plans that make sense for the problem on a GPU with `sms` multiprocessors, and how each came about.
 pub fn plans(problem: &Problem, sms: usize) -> Vec<(Split, Plan)> {
-    let mut found = Vec::new();
-    let suits = |config: &&Config| config.suits(problem.element) && !config.wastes(problem);
-    for &config in CONFIGS.iter().filter(suits) {
-        let (tiles, steps) = config.tiles(problem);
-        let most = sms / config.blocks();
-        if config.split > 1 && (tiles > most || steps < config.split) {
-            continue;
-        }
-        let mut splits = vec![Split::Whole];
-        if config.split == 1 && !tiles.is_multiple_of(most) {
-            splits.push(Split::Tail);
-            if tiles > most {
-                splits.push(Split::TwoRounds);
-            }
-        }
-        let dealt = splits
-            .into_iter()
-            .map(|split| (split, Plan::new(config, split, problem, sms)));
-        found.extend(dealt);
-    }
-    found
+    let suits = |config: &&Config| {
+        config.suits(problem.element) && !config.wastes(problem) && config.divides(problem, sms)
+    };
+    let suiting = CONFIGS.iter().filter(suits);
+    suiting
+        .flat_map(|config| config.plans(problem, sms))
+        .collect()
 }
 
 /// The plan for the problem on a GPU with `sms` multiprocessors: what was measured best for this layer, at the next measured number of

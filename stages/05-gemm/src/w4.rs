@@ -1,14 +1,14 @@
 //! Weights in 4 bits: symmetric, a scale for each row and group of 128 along k; and the layout that `kernels/gemm/w4a16.cu` reads.
 //!
-//! A code is the weight in units of its scale plus 8, so 0..=15 stand for -8..=7. The packed form is made of *units*, 64 rows by 128 of
-//! k: 4096 bytes of codes and 128 of scales. Units lie in the order `[256 rows][group of k][64 rows of those 256]`; the last 256 rows may
-//! be fewer, and rows are filled up to a multiple of 64 with zeros. In a unit:
+//! A code is the weight in units of its scale plus 8, so 0..=15 stand for -8..=7. The packed form is made of *units*, 16 rows by 128 of
+//! k: 1024 bytes of codes and 32 of scales. Units lie in the order `[group of k][16 rows]`, so that any number of neighbouring strips of
+//! 16 rows is one piece; rows are filled up to a multiple of 16 with zeros. In a unit:
 //!
 //! ```text
-//! codes   [half of k: 2][warp: 4][lane: 32][16 bytes]      16 bytes are four words, one for each 16 of k
-//! word    bits 4j .. 4j+3 and 16+4j .. 16+4j+3             the lower and the upper element of operand register j of the lane:
-//!         row 16*warp + lane/4 + 8*(j%2), columns 8*(j/2) + 2*(lane%4) and the next
-//! scales  [warp: 4][lane/4: 8][rows 8 apart: 2] bf16
+//! codes   [half of k: 2][lane: 32][16 bytes]      16 bytes are four words, one for each 16 of k
+//! word    bits 4j .. 4j+3 and 16+4j .. 16+4j+3    the lower and the upper element of operand register j of the lane:
+//!         row lane/4 + 8*(j%2), columns 8*(j/2) + 2*(lane%4) and the next
+//! scales  [lane/4: 8][rows 8 apart: 2] bf16
 //! ```
 //!
 //! That is the order in which the tensor core wants registers, so a thread's 16-byte load is its operands of four instructions.
@@ -18,8 +18,8 @@ use half::bf16;
 /// Weights along k that share a scale.
 pub const GROUP: usize = 128;
 /// Bytes of a unit.
-pub const UNIT_BYTES: usize = CODE_BYTES + 128;
-const CODE_BYTES: usize = 4096;
+pub const UNIT_BYTES: usize = CODE_BYTES + 32;
+const CODE_BYTES: usize = 1024;
 
 /// A matrix `[n, k]` in 4 bits, one code a byte, as it is before packing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,25 +49,22 @@ pub struct Place {
 
 /// Bytes of a packed `[n, k]`.
 pub fn packed_bytes(n: usize, k: usize) -> usize {
-    n.div_ceil(64) * (k / GROUP) * UNIT_BYTES
+    n.div_ceil(16) * (k / GROUP) * UNIT_BYTES
 }
 
-/// Where the weight at `row` and `column` of `[n, k]` lies.
-pub fn place(row: usize, column: usize, n: usize, k: usize) -> Place {
-    let (block, group) = (row / 64, column / GROUP);
-    let first = block / 4 * 4;
-    let beside = (n.div_ceil(64) - first).min(4);
-    let (r, c) = (row % 64, column % GROUP);
-    let (warp, eight, high_row) = (r / 16, r % 8, r / 8 % 2);
+/// Where the weight at `row` and `column` of `[n, k]` lies, whatever k is.
+pub fn place(row: usize, column: usize, n: usize) -> Place {
+    let (r, c) = (row % 16, column % GROUP);
+    let (eight, high_row) = (r % 8, r / 8);
     let (half, step, high_column) = (c / 64, c / 16 % 4, c / 8 % 2);
     let (lane, odd) = (eight * 4 + c % 8 / 2, c % 2);
     let register = high_column * 2 + high_row;
     let bit = odd * 16 + register * 4;
     Place {
-        unit: first * (k / GROUP) + group * beside + block - first,
-        byte: half * 2048 + (warp * 32 + lane) * 16 + step * 4 + bit / 8,
+        unit: column / GROUP * n.div_ceil(16) + row / 16,
+        byte: half * 512 + lane * 16 + step * 4 + bit / 8,
         shift: bit % 8,
-        scale: CODE_BYTES + ((warp * 8 + eight) * 2 + high_row) * 2,
+        scale: CODE_BYTES + (eight * 2 + high_row) * 2,
     }
 }
 
@@ -131,7 +128,7 @@ impl W4 {
         let mut packed = vec![0; packed_bytes(self.n, self.k)];
         for row in 0..self.n {
             for column in 0..self.k {
-                let at = place(row, column, self.n, self.k);
+                let at = place(row, column, self.n);
                 let unit = &mut packed[at.unit * UNIT_BYTES..][..UNIT_BYTES];
                 unit[at.byte] |= self.codes[row * self.k + column] << at.shift;
                 if column % GROUP == 0 {
@@ -156,7 +153,7 @@ impl W4 {
         let (mut codes, mut scales) = (Vec::with_capacity(n * k), Vec::new());
         for row in 0..n {
             for column in 0..k {
-                let at = place(row, column, n, k);
+                let at = place(row, column, n);
                 let unit = &packed[at.unit * UNIT_BYTES..][..UNIT_BYTES];
                 codes.push(unit[at.byte] >> at.shift & 15);
                 if column % GROUP == 0 {

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 /// A matrix with random codes and scales.
 fn matrix() -> impl Strategy<Value = W4> {
     (1..40_usize, 1..4_usize).prop_flat_map(|(rows, groups)| {
-        // From one row to five blocks of 64, so that the last 256 rows come short by any number of blocks.
+        // From one row to twenty strips of 16, the last one full or not.
         let (n, k) = (rows * 8 + rows % 3, groups * GROUP);
         let codes = proptest::collection::vec(0..16_u8, n * k);
         let scales = proptest::collection::vec(any::<u16>(), n * groups);
@@ -67,18 +67,16 @@ fn ties_go_to_even_and_zeros_stay_zeros() {
 
 #[test]
 fn units_follow_each_other_as_the_kernel_fetches_them() {
-    // Five blocks of 64 rows, three groups: 12 units of the first 256 rows, group after group, then 3 of the fifth block.
-    let (n, k) = (5 * 64, 3 * GROUP);
-    let unit = |block: usize, group: usize| place(block * 64, group * GROUP, n, k).unit;
+    // Five strips of 16 rows, the last one not full, and three groups: five units of the first group, then those of the next.
+    let unit = |strip: usize, group: usize| place(strip * 16, group * GROUP, 5 * 16 - 7).unit;
     assert_eq!(
-        [unit(0, 0), unit(1, 0), unit(3, 0), unit(0, 1)],
-        [0, 1, 3, 4]
+        [unit(0, 0), unit(4, 0), unit(0, 1), unit(3, 2)],
+        [0, 4, 5, 13]
     );
-    assert_eq!([unit(4, 0), unit(4, 1), unit(4, 2)], [12, 13, 14]);
 }
 
-/// The numbers in the header's `dequantise`, in order: mask, LOP3's table, magic, what is subtracted.
-fn constants() -> [u32; 4] {
+/// The numbers in the header's `dequantise`, in order: mask, LOP3's table and magic, or the other way round; see there.
+fn constants() -> [u32; 8] {
     let header = kernels::read("include/w4.h").unwrap();
     let (_, body) = header.split_once("DEVICE void dequantise(").unwrap();
     let (body, _) = body.split_once("\n}").unwrap();
@@ -95,48 +93,67 @@ fn lop3(a: u32, b: u32, c: u32, table: u32) -> u32 {
     (0..32).fold(0, |all, i| all | bit(i) << i)
 }
 
+/// Half `half` of a register as a number.
+fn number(register: u32, half: usize) -> f64 {
+    bf16::from_bits((register >> (16 * half)) as u16).to_f64()
+}
+
 /// What `dequantise` makes of a word: four registers of two bf16, lower half first, as the GPU computes them, to the bit.
 fn dequantise(word: u32) -> [[f64; 2]; 4] {
-    let [mask, table, magic, less] = constants();
+    let [
+        mask,
+        table,
+        magic,
+        quarter,
+        less,
+        other_mask,
+        large,
+        other_less,
+    ] = constants();
     std::array::from_fn(|j| {
-        let raised = lop3(word >> (4 * j), mask, magic, table);
+        let shifted = word >> (j / 2 * 8);
+        let (x, by, plus) = if j % 2 == 0 {
+            (lop3(shifted, mask, magic, table), quarter, less)
+        } else {
+            (shifted & other_mask, large, other_less)
+        };
+        // Exact in f64, then rounded once, as a bf16 FMA is.
         std::array::from_fn(|half| {
-            let of = |word: u32| bf16::from_bits((word >> (16 * half)) as u16).to_f64();
-            // Exact in f64, then rounded once, as a bf16 subtraction is.
-            bf16::from_f64(of(raised) - of(less)).to_f64()
+            let sum = number(x, half).mul_add(number(by, half), number(plus, half));
+            bf16::from_f64(sum).to_f64()
         })
     })
 }
 
 #[test]
-fn all_codes_become_exact_integers_at_every_place() {
+fn all_codes_become_exact_quarters_at_every_place() {
     for code in 0..16_u32 {
         for place in 0..8 {
             for others in [0, !0_u32, 0x5a5a_5a5a] {
                 let word = others & !(15 << (4 * place)) | code << (4 * place);
                 let (register, half) = (place % 4, place / 4);
                 let found = dequantise(word)[register][half];
-                assert_eq!(found, f64::from(code) - 8.0, "{word:08x} {place}");
+                assert_eq!(found * 4.0, f64::from(code) - 8.0, "{word:08x} {place}");
             }
         }
     }
 }
 
-/// Row and column of the 64 x 16 operand whose element `half` (lower, upper) is in register `register` of a thread of the warpgroup: the
-/// PTX ISA's table for wgmma's A in registers, `.bf16`, its elements a0 to a7 being two a register.
-fn fragment(thread: usize, register: usize, half: usize) -> (usize, usize) {
-    let (i, warp, lane) = (register * 2 + half, thread / 32, thread % 32);
+/// Row and column of the 16 x 16 weights whose element `half` (lower, upper) is in register `register` of a lane: the PTX ISA's table for
+/// A of mma.m16n8k16, `.bf16`, its elements a0 to a7 being two a register. A warp of a warpgroup has the same of its 16 rows for wgmma.
+fn fragment(lane: usize, register: usize, half: usize) -> (usize, usize) {
+    let i = register * 2 + half;
     let (group, within) = (lane >> 2, lane % 4);
     let first_rows = i < 2 || (4..6).contains(&i);
     let row = group + if first_rows { 0 } else { 8 };
     let column = within * 2 + (i & 1) + if i < 4 { 0 } else { 8 };
-    (warp * 16 + row, column)
+    (row, column)
 }
 
 #[test]
-fn a_threads_loads_are_its_operands() {
-    // Two blocks of 64 rows, two groups; all weights of a row and group differ as far as 16 codes can.
-    let (n, k) = (128, 2 * GROUP);
+fn a_lanes_loads_are_its_operands() {
+    // Two strips of 16 rows, two groups; all weights of a row and group differ as far as 16 codes can.
+    let (n, k) = (32, 2 * GROUP);
     let code = |row: usize, column: usize| ((row * 7 + column * 5 + row * column / 3) % 16) as u8;
     let scale = |row: usize, group: usize| bf16::from_f32(1.0 + (row * 2 + group) as f32 / 256.0);
     let weights = W4 {
@@ -149,27 +166,27 @@ fn a_threads_loads_are_its_operands() {
     };
     let packed = weights.pack();
     let mut seen = vec![false; n * k];
-    for (block, group) in [(0, 0), (1, 0), (0, 1), (1, 1)] {
-        // Of two blocks a group's units lie side by side.
-        let unit = &packed[(group * 2 + block) * UNIT_BYTES..][..UNIT_BYTES];
-        for thread in 0..128 {
+    for (strip, group) in [(0, 0), (1, 0), (0, 1), (1, 1)] {
+        // A group's units lie side by side.
+        let unit = &packed[(group * 2 + strip) * UNIT_BYTES..][..UNIT_BYTES];
+        for lane in 0..32 {
             for step in 0..8 {
-                // The kernel: 16 bytes at half * 2048 + thread * 16, and of them a word for each 16 of k.
-                let at = step / 4 * 2048 + thread * 16 + step % 4 * 4;
+                // The kernel: 16 bytes at half * 512 + lane * 16, and of them a word for each 16 of k.
+                let at = step / 4 * 512 + lane * 16 + step % 4 * 4;
                 let word = u32::from_le_bytes(unit[at..at + 4].try_into().unwrap());
                 let registers = dequantise(word);
                 for (register, half) in (0..4).flat_map(|r| [(r, 0), (r, 1)]) {
-                    let (row, column) = fragment(thread, register, half);
-                    let (row, column) = (block * 64 + row, group * GROUP + step * 16 + column);
+                    let (row, column) = fragment(lane, register, half);
+                    let (row, column) = (strip * 16 + row, group * GROUP + step * 16 + column);
                     let wanted = f64::from(code(row, column)) - 8.0;
-                    assert_eq!(registers[register][half], wanted, "{row}, {column}");
+                    assert_eq!(registers[register][half] * 4.0, wanted, "{row}, {column}");
                     assert!(!std::mem::replace(&mut seen[row * k + column], true));
                 }
             }
-            // The kernel: a word of two scales at 4096 + thread / 4 * 4, for accumulators of rows 8 apart.
+            // The kernel: a word of two scales at 1024 + lane / 4 * 4, for accumulators of rows 8 apart.
             for high in 0..2 {
-                let at = 4096 + thread / 4 * 4 + high * 2;
-                let row = block * 64 + thread / 32 * 16 + thread % 32 / 4 + high * 8;
+                let at = 1024 + lane / 4 * 4 + high * 2;
+                let row = strip * 16 + lane / 4 + high * 8;
                 let bits = u16::from_le_bytes([unit[at], unit[at + 1]]);
                 assert_eq!(bits, scale(row, group).to_bits(), "{row}");
             }

@@ -13,17 +13,17 @@ pub struct Units {
 }
 
 /// Units that are random; a number that no matrix's count of units divides.
-const BLOCK: usize = 4099;
+const BLOCK: usize = 16411;
 const DATA: usize = 1 << 30;
 
 impl Units {
     pub fn new(device: &Device, random: &mut Random) -> kernels::Result<Self> {
         let mut block = Vec::with_capacity(BLOCK * UNIT_BYTES);
         for _ in 0..BLOCK {
-            for _ in 0..64 * GROUP / 16 {
+            for _ in 0..16 * GROUP / 16 {
                 block.extend(random.next().to_le_bytes());
             }
-            for _ in 0..64 {
+            for _ in 0..16 {
                 let scale = bf16::from_f32(0.001 + random.unit().abs() * 0.01);
                 block.extend(scale.to_le_bytes());
             }
@@ -49,8 +49,8 @@ impl Units {
     }
 
     /// The weight at `row` and `column` of the matrix `[n, k]` at `address`.
-    pub fn weight(&self, address: u64, row: usize, column: usize, n: usize, k: usize) -> f64 {
-        let at = place(row, column, n, k);
+    pub fn weight(&self, address: u64, row: usize, column: usize, n: usize) -> f64 {
+        let at = place(row, column, n);
         let first = (address - self.data.address()) as usize / UNIT_BYTES;
         let unit = &self.block[(first + at.unit) % BLOCK * UNIT_BYTES..][..UNIT_BYTES];
         let scale = bf16::from_le_bytes([unit[at.scale], unit[at.scale + 1]]);
