@@ -1,39 +1,11 @@
 //! The ring of `k17_stream_k.cu` as a model: one producer, two consumers, mbarriers with their parity, loads that land late, and a
 //! scheduler that lets any of them lag. Wrong protocols read a stage too early or stop; right ones never do, in thousands of runs.
 
+mod barrier;
+
+use barrier::Barrier;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-
-/// An mbarrier: a phase ends when `count` have arrived.
-#[derive(Clone)]
-struct Barrier {
-    count: usize,
-    arrived: usize,
-    ended: usize,
-}
-
-impl Barrier {
-    fn new(count: usize) -> Self {
-        Self {
-            count,
-            arrived: 0,
-            ended: 0,
-        }
-    }
-
-    fn arrive(&mut self) {
-        self.arrived += 1;
-        if self.arrived == self.count {
-            (self.arrived, self.ended) = (0, self.ended + 1);
-        }
-    }
-
-    /// What `mbarrier.try_wait.parity` answers: whether the phase of that parity is the one that ended last. On a fresh barrier the
-    /// phase "before the first" has parity 1.
-    fn passed(&self, parity: usize) -> bool {
-        self.ended % 2 != parity
-    }
-}
 
 /// How the consumers share the work.
 #[derive(Clone, Copy, PartialEq)]
