@@ -75,7 +75,8 @@ fn units_follow_each_other_as_the_kernel_fetches_them() {
     );
 }
 
-/// The numbers in the header's `dequantise`, in order: mask, LOP3's table and magic, or the other way round; see there.
+/// The numbers in the header's `dequantise`, in order: of the lower codes mask, LOP3's table, magic, factor and summand; of the upper ones
+/// mask, factor and summand.
 fn constants() -> [u32; 8] {
     let header = kernels::read("include/w4.h").unwrap();
     let (_, body) = header.split_once("DEVICE void dequantise(").unwrap();
