@@ -104,20 +104,24 @@ impl Cluster {
         }
     }
 
+    /// How often a producer waits for a stage: before each step, and for each stage at the end if it awaits them.
+    fn turns(&self) -> usize {
+        match self.end {
+            End::Awaited => self.steps + self.stages,
+            _ => self.steps,
+        }
+    }
+
     /// A producer's turn: whether it could go on.
     fn produce(&mut self, me: usize) -> bool {
         let sharers = self.sharers(me);
-        let awaited = if self.end == End::Awaited {
-            self.stages
-        } else {
-            0
-        };
+        let turns = self.turns();
         let block = &mut self.blocks[me];
         let (stage, phase) = (
             block.produced % self.stages,
             block.produced / self.stages % 2,
         );
-        if block.produced == self.steps + awaited || !block.empty[stage].passed(phase ^ 1) {
+        if block.produced == turns || !block.empty[stage].passed(phase ^ 1) {
             return false;
         }
         if block.produced < self.steps {
@@ -236,14 +240,10 @@ impl Cluster {
                 1 => self.produce(me),
                 which => self.consume(me, which - 2)?,
             };
-            let awaited = if self.end == End::Awaited {
-                self.stages
-            } else {
-                0
-            };
+            let turns = self.turns();
             let block = &mut self.blocks[me];
-            block.left = block.produced == self.steps + awaited
-                && block.consumers.iter().all(|consumer| consumer.done);
+            let consumed = block.consumers.iter().all(|consumer| consumer.done);
+            block.left = block.produced == turns && consumed;
             if went_on {
                 idle = 0;
             }

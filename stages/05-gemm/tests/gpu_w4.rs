@@ -1,8 +1,8 @@
 //! The kernel for weights in 4 bits against f64 over the very weights that its codes stand for.
 
-use gemm::{W4, W4Gemm, w4_plans};
+use gemm::{W4, W4_CONFIGS, W4Gemm, w4_plans};
 use half::bf16;
-use kernels::Device;
+use kernels::{Cubin, Device, Source};
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 
@@ -105,6 +105,19 @@ fn check(sizes: &[(usize, usize, usize)]) {
             assert!(found[0] == found[1], "{m},{n},{k} {plan:?} does not repeat");
             assert!(found[0][m * n..].iter().all(|bits| *bits == 0xffff));
         }
+    }
+}
+
+#[test]
+#[ignore = "needs NVRTC"]
+fn no_configuration_spills() {
+    for config in W4_CONFIGS {
+        let source = Source::load(config.path(), &config.parameters()).unwrap();
+        let cubin = Cubin::of(&source, "sm_90a").unwrap();
+        let resources = cubin.resources();
+        let clean = resources.spills == 0 && resources.stack == 0;
+        assert!(clean, "{config:?}: {resources:?}");
+        assert!(!cubin.log.contains("C75"), "{config:?}: {}", cubin.log);
     }
 }
 

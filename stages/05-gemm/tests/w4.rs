@@ -1,6 +1,6 @@
 //! Weights in 4 bits: quantising, packing, and that what a thread loads is what the tensor core wants from it.
 
-use gemm::{GROUP, UNIT_BYTES, W4, packed_bytes, place};
+use gemm::{GROUP, UNIT_BYTES, W4, packed_bytes, place, w4_line, w4_plan};
 use half::bf16;
 use proptest::prelude::*;
 
@@ -73,6 +73,17 @@ fn units_follow_each_other_as_the_kernel_fetches_them() {
         [unit(0, 0), unit(4, 0), unit(0, 1), unit(3, 2)],
         [0, 4, 5, 13]
     );
+}
+
+#[test]
+fn a_measured_layer_gets_the_plan_of_its_line() {
+    let lines = include_str!("../tuned_w4.csv");
+    assert!(!lines.is_empty());
+    for line in lines.lines() {
+        let numbers: Vec<usize> = line.split(',').filter_map(|n| n.parse().ok()).collect();
+        let (tokens, n, k) = (numbers[0], numbers[1], numbers[2]);
+        assert_eq!(w4_line(&w4_plan(tokens, n, k, 132), n, k), line);
+    }
 }
 
 /// The numbers in the header's `dequantise`, in order: of the lower codes mask, LOP3's table, magic, factor and summand; of the upper ones
