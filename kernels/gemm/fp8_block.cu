@@ -50,7 +50,6 @@ KERNEL void __launch_bounds__(THREADS, OCC) gemm_fp8_block(MAP p, MAP q, void* c
     const int group = threadIdx.x / 128, rank = CL > 1 ? warp_uniform(cluster_rank()) : 0;
 
     if (threadIdx.x == 0) {  // a warp gives a stage back when all its lanes have read their scales
-#pragma unroll 1
         for (int s = 0; s < STAGES; ++s) barrier_init(full + s, 1), barrier_init(empty + s, CONSUMERS * 4 * CL);
         barrier_init_done();
         tma_prefetch(p), tma_prefetch(q), tma_prefetch(token_scales);

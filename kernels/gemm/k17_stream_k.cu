@@ -67,7 +67,6 @@ KERNEL void __launch_bounds__(THREADS, OCC) gemm_stream_k(MAP p, MAP q, void* c,
     const ClusterPlace where(at);
 
     if (threadIdx.x == 0) {
-#pragma unroll 1  // a launch begins with no instruction in the cache: what runs once is short rather than fast
         for (int s = 0; s < STAGES; ++s) barrier_init(full + s, 1), barrier_init(empty + s, SHARERS * (TURNS ? 1 : CONSUMERS));
         if (TURNS) barrier_init(turns, 1), barrier_init(turns + 1, 1);
         if (KPARTS > 1) expect_shares<KPARTS, CONSUMERS, BQ>(heard, part_of_k);

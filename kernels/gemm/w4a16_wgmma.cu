@@ -120,6 +120,7 @@ gemm_w4a16_wgmma(const unsigned char* weights, MAP a, void* c, float* sums, int*
         finish(RB - 1), give_back();
         float(&all)[RB * BQ / 2] = reinterpret_cast<float(&)[RB * BQ / 2]>(sum);
         if (!settle<128, WG == 1 ? 4 : 1>(schedule, all, sums, flags, schedule.worker * WG + group, WG, thread, barrier)) continue;
+        to_wholes(all);
         const int row = (schedule.tile / tiles_q * WG + group) * RB * 64, token = schedule.tile % tiles_q * BQ;
 #pragma unroll
         for (int r = 0; r < RB; ++r)

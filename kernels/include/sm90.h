@@ -13,6 +13,16 @@ struct alignas(64) TensorMap {
 #define MAP const __grid_constant__ TensorMap
 
 DEVICE u32 shared_address(const void* p) { return (u32)__cvta_generic_to_shared(p); }
+// Loads by such an address.
+DEVICE u32 load_shared(u32 address) {
+    u32 word;
+    asm volatile("ld.shared.u32 %0, [%1];" : "=r"(word) : "r"(address) : "memory");
+    return word;
+}
+DEVICE void load_shared(u32 address, u32 (&words)[4]) {
+    asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(words[0]), "=r"(words[1]), "=r"(words[2]), "=r"(words[3]) : "r"(address) : "memory");
+}
 
 // ---- mbarrier: a phase ends when `count` threads have arrived and all announced bytes have landed.
 DEVICE void barrier_init(u64* barrier, int count) {
@@ -178,10 +188,11 @@ DEVICE void store_matrices_transposed(void* row, u32 a, u32 b) {
     asm volatile("stmatrix.sync.aligned.m8n8.x2.trans.shared.b16 [%0], {%1, %2};" ::"r"(shared_address(row)), "r"(a), "r"(b) : "memory");
 }
 // Loads them: a thread gets what it would have given to be stored.
-DEVICE void load_matrices(const void* row, u32 (&m)[4]) {
+DEVICE void load_matrices(u32 row, u32 (&m)[4]) {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(m[0]), "=r"(m[1]), "=r"(m[2]), "=r"(m[3]) : "r"(shared_address(row)) : "memory");
+                 : "=r"(m[0]), "=r"(m[1]), "=r"(m[2]), "=r"(m[3]) : "r"(row) : "memory");
 }
+DEVICE void load_matrices(const void* row, u32 (&m)[4]) { load_matrices(shared_address(row), m); }
 DEVICE void load_matrices_transposed(const void* row, u32 (&m)[4]) {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
                  : "=r"(m[0]), "=r"(m[1]), "=r"(m[2]), "=r"(m[3]) : "r"(shared_address(row)) : "memory");

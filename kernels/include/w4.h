@@ -23,7 +23,7 @@ DEVICE const unsigned char* unit_place(const unsigned char* weights, int strip, 
 // Eight weights, as quarters of the code less 8, in one shift, 4 LOP3 and 4 packed FMAs; all of it exact.
 // Codes at bits 0 to 3 of the halves, in the low mantissa bits of 128.0, 0x4300 in bf16, whose unit is 1, make 128 + code. Codes at bits 4 to 7
 // are left where they are: below 2^-125 bf16 is a fixed-point number, bit 0 is 2^-133 and bit 7, the lowest of the exponent, goes on counting.
-// They are code * 2^-129, and 2^127 = 0x7f00 makes quarters of them, which is why the others become quarters too. add_scaled makes up for it.
+// They are code * 2^-129, and 2^127 = 0x7f00 makes quarters of them, which is why the others become quarters too. to_wholes makes up for it.
 DEVICE void dequantise(u32 word, u32 (&to)[4]) {
 #pragma unroll
     for (int j = 0; j < 4; j += 2) {
@@ -35,49 +35,76 @@ DEVICE void dequantise(u32 word, u32 (&to)[4]) {
     }
 }
 
-// sum += part * scale, with `part` in quarters: two rows' scales in one word, as in a unit.
+// sum += part * scale, all in quarters: two rows' scales in one word, as in a unit.
 template <int COUNT> DEVICE void add_scaled(float (&sum)[COUNT], const float (&part)[COUNT], u32 scales) {
-    const float scale[2] = {4.0f * __uint_as_float(scales << 16), 4.0f * __uint_as_float(scales & 0xffff0000u)};
+    const float scale[2] = {__uint_as_float(scales << 16), __uint_as_float(scales & 0xffff0000u)};
 #pragma unroll
     for (int i = 0; i < COUNT; ++i) sum[i] += part[i] * scale[i / 2 % 2];
+}
+
+// Makes wholes of quarters, once all is added up.
+template <int COUNT> DEVICE void to_wholes(float (&sum)[COUNT]) {
+#pragma unroll
+    for (int i = 0; i < COUNT; ++i) sum[i] *= 4.0f;
 }
 
 // The sums of eight tokens, the j-th of a strip's.
 template <int COUNT> DEVICE float (&eight(float (&sum)[COUNT], int j))[4] { return reinterpret_cast<float(&)[4]>(sum[j * 4]); }
 
-// sum += of MINE strips, whose units lie one after the other, a group of k times COUNT tokens, by a warp. `tokens` are two boxes of COUNT rows of 128
-// bytes, 64 of k each, in the 128-byte swizzle. Calls `give_back` when both have been read.
+// What a lane reads of a group: addresses in the first stage's shared memory. Kept in registers: else the compiler works them out in the loop.
+template <int COUNT> struct GroupPlaces {
+    u32 codes, scales;           // of the warp's first strip
+    u32 tokens[COUNT / 8][4];    // what it tells ldmatrix: the j-th eight tokens' row of steps 2 * pair and 2 * pair + 1 of 16 along k
+
+    // Tokens are two boxes of `rows` rows of 128 bytes, 64 of k each, in the 128-byte swizzle, which goes by the address.
+    MEMBER GroupPlaces(const unsigned char* units, const unsigned char* stage, u32 part, u32 rows, u32 lane)
+        : codes(kept(shared_address(units) + lane * 16)), scales(kept(shared_address(units) + UNIT_CODES + lane / 4 * 4)) {
+#pragma unroll
+        for (int j = 0; j < COUNT / 8; ++j)
+#pragma unroll
+            for (int pair = 0; pair < 4; ++pair) {
+                const u32 row = (part * 2 + pair / 2) * rows + min(j * 8 + lane % 8, rows - 1), chunk = pair % 2 * 4 + lane / 8;
+                tokens[j][pair] = kept(shared_address(stage) + row * 128 + (chunk ^ row % 8) * 16);
+            }
+    }
+    static MEMBER u32 kept(u32 value) {
+        asm volatile("" : "+r"(value));
+        return value;
+    }
+};
+
+// sum += of MINE strips, whose units lie one after the other, a group of k times COUNT tokens, by a warp: `weights` and `tokens` are how far the
+// stage's lie behind the first one's. Calls `give_back` when both have been read.
 template <int MINE, int COUNT, typename GiveBack>
-DEVICE void multiply_group(float (&sum)[MINE][COUNT / 2], const unsigned char* units, const unsigned char* tokens, int lane, GiveBack&& give_back) {
-    constexpr int CHAINS = MINE * COUNT <= 16 ? 2 : 1;      // sums that do not wait for each other
-    float of_group[CHAINS][MINE][COUNT / 2] = {};  // without its scales
-    uint4 codes[MINE];
+DEVICE void multiply_group(float (&sum)[MINE][COUNT / 2], const GroupPlaces<COUNT>& of, u32 weights, u32 tokens, GiveBack&& give_back) {
+    constexpr int CHAINS = MINE * COUNT <= 16 ? 2 : 1;  // sums that do not wait for each other
+    float of_group[CHAINS][MINE][COUNT / 2] = {};       // without its scales
     u32 scales[MINE];
 #pragma unroll
-    for (int pair = 0; pair < 4; ++pair) {  // of steps of 16 along k
-        const int half = pair / 2;
-        if (pair % 2 == 0)
+    for (int half = 0; half < 2; ++half) {
+        u32 codes[MINE][4], columns[2][COUNT / 8][4];
 #pragma unroll
-            for (int r = 0; r < MINE; ++r) codes[r] = *reinterpret_cast<const uint4*>(units + r * UNIT_BYTES + half * 512 + lane * 16);
-        u32 columns[COUNT / 8][4];
+        for (int r = 0; r < MINE; ++r) load_shared(of.codes + weights + r * UNIT_BYTES + half * 512, codes[r]);
 #pragma unroll
-        for (int j = 0; j < COUNT / 8; ++j) {  // of eight tokens four times 16 bytes beside each other
-            const int row = lane % 8, chunk = pair % 2 * 4 + lane / 8;
-            load_matrices(tokens + (half * COUNT + j * 8 + row) * 128 + (chunk ^ row) * 16, columns[j]);
-        }
-        if (pair == 3) {
+        for (int pair = 0; pair < 2; ++pair)
 #pragma unroll
-            for (int r = 0; r < MINE; ++r) scales[r] = *reinterpret_cast<const u32*>(units + r * UNIT_BYTES + UNIT_CODES + lane / 4 * 4);
+            for (int j = 0; j < COUNT / 8; ++j) load_matrices(of.tokens[j][half * 2 + pair] + tokens, columns[pair][j]);
+        if (half == 1) {
+#pragma unroll
+            for (int r = 0; r < MINE; ++r) scales[r] = load_shared(of.scales + weights + r * UNIT_BYTES);
             give_back();
         }
 #pragma unroll
-        for (int step = 0; step < 2; ++step)
+        for (int step = 0; step < 4; ++step)
 #pragma unroll
             for (int r = 0; r < MINE; ++r) {
                 u32 rows[4];
-                dequantise(pair % 2 == 0 ? step == 0 ? codes[r].x : codes[r].y : step == 0 ? codes[r].z : codes[r].w, rows);
+                dequantise(codes[r][step], rows);
 #pragma unroll
-                for (int j = 0; j < COUNT / 8; ++j) mma(eight(of_group[step % CHAINS][r], j), rows, {columns[j][step * 2], columns[j][step * 2 + 1]});
+                for (int j = 0; j < COUNT / 8; ++j) {
+                    const u32(&of_pair)[4] = columns[step / 2][j];
+                    mma(eight(of_group[step % CHAINS][r], j), rows, {of_pair[step % 2 * 2], of_pair[step % 2 * 2 + 1]});
+                }
             }
     }
 #pragma unroll

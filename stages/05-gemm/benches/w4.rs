@@ -9,6 +9,8 @@
 mod cublaslt;
 #[path = "gemm/fastest.rs"]
 mod fastest;
+#[path = "gemm/rank.rs"]
+mod rank;
 #[path = "gemm/timing.rs"]
 mod timing;
 // Half of it checks products of unquantised operands.
@@ -29,6 +31,7 @@ use gemm::{
 use half::bf16;
 use kernels::{Device, Graph, Result};
 use packed::Units;
+use rank::rank;
 use timing::median;
 
 /// Outputs and inputs: Llama-3-8B's qkv, o, gate and up, down; Llama-3-70B's.
@@ -44,7 +47,7 @@ const LAYERS: &[(usize, usize)] = &[
 ];
 const TOKENS: &[usize] = &[1, 2, 4, 8, 16, 32, 64];
 /// Tokens that tiles have.
-const TILES: &[usize] = &[8, 16, 32, 64];
+const TILES: &[usize] = &[4, 8, 16, 32, 64];
 /// Pairs of samples of a product.
 const PAIRS: usize = 15;
 
@@ -62,6 +65,8 @@ const SOURCES: &[&str] = &[
     "stages/05-gemm/src/w4.rs",
     "stages/05-gemm/src/w4_launch.rs",
     "stages/05-gemm/src/w4_plan.rs",
+    "stages/05-gemm/src/tuned.rs",
+    "stages/05-gemm/src/plan.rs",
     "stages/05-gemm/tuned_w4.csv",
     "stages/05-gemm/benches/w4.rs",
     "stages/05-gemm/benches/w4/packed.rs",
@@ -83,10 +88,6 @@ impl Case<'_> {
     /// Microseconds of one product.
     fn time(&self, graph: &Graph) -> Result<f64> {
         timing::time(self.device, graph, self.launches)
-    }
-
-    fn quick(&self, graph: &Graph) -> Result<f64> {
-        timing::quick(self.device, graph, self.launches)
     }
 
     /// The tokens, weights and results of launch `i`.
@@ -224,7 +225,7 @@ fn main() -> Result<()> {
         } else {
             vec![chosen]
         };
-        let mut found = Vec::new();
+        let mut right = Vec::new();
         for plan in candidates {
             let graph = case.ours(&gemm, &plan)?;
             let error = case.error(&graph, &units, &mut random)?;
@@ -233,21 +234,25 @@ fn main() -> Result<()> {
                 wrong += 1;
                 continue;
             }
-            found.push((case.quick(&graph)?, plan, graph));
+            right.push((plan, graph));
         }
-        found.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let Some((_, plan, graph)) = found.first() else {
+        let found = rank(right, &peer, |graph| case.time(graph))?;
+        let Some(&(_, plan)) = found.first() else {
             continue;
         };
+        for (ratio, other) in found.iter().filter(|_| set("TUNE")) {
+            println!("  {:.3} {}", 1.0 / ratio, name(other));
+        }
+        let graph = case.ours(&gemm, &plan)?;
         let mut pairs = Vec::new();
         for _ in 0..PAIRS {
-            pairs.push((case.time(&peer)?, case.time(graph)?));
+            pairs.push((case.time(&peer)?, case.time(&graph)?));
         }
-        let error = case.error(graph, &units, &mut random)?;
+        let error = case.error(&graph, &units, &mut random)?;
         if error.is_nan() || error > 1e-2 {
             println!(
                 "{m},{n},{k} {} WRONG after timing: error {error}",
-                name(plan)
+                name(&plan)
             );
             wrong += 1;
         }
@@ -256,18 +261,18 @@ fn main() -> Result<()> {
         let theirs = median(pairs.iter().map(|pair| pair.0).collect());
         let others = (2 * m * (n + k)) as f64;
         let bytes = packed_bytes(n, k) as f64;
-        let was = found.iter().find(|(_, plan, _)| *plan == chosen);
         println!(
             "{m},{n},{k} ratio {:.2} ours {ours:.2} us, {:.2} TB/s, cuBLASLt {theirs:.2} us | {}{}",
             median(ratios.clone()),
             bytes / ours / 1e6,
-            name(plan),
-            was.filter(|_| *plan != chosen)
-                .map_or(String::new(), |(time, plan, _)| {
-                    format!(" | chosen {time:.2} {}", name(plan))
-                })
+            name(&plan),
+            if plan == chosen {
+                ""
+            } else {
+                " | not what was chosen"
+            }
         );
-        lines += &(w4_line(plan, n, k) + "\n");
+        lines += &(w4_line(&plan, n, k) + "\n");
         // No product is faster than its bytes through the memory's pins, 4.8 TB/s.
         let point = |label: &str, unit: &str, floor: Option<f64>, samples: Vec<f64>| Series {
             name: format!("{label}-{n}x{k}/{m}"),

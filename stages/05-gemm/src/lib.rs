@@ -38,7 +38,7 @@ pub use sparse::{FILL, MetadataPlace, Sparse24, metadata_place, metadata_words, 
 pub use sparse_launch::{SparseGemm, SparseOperands};
 pub use sparse_plan::{SPARSE_CONFIGS, SparseConfig, SparsePlan, sparse_plan, sparse_plans};
 pub use swizzle::{CHUNK, LINE, swizzle};
-pub use tuned::line as tuned_line;
+pub use tuned::tuned_line;
 pub use w4::{GROUP, Place, UNIT_BYTES, W4, packed_bytes, place};
 pub use w4_launch::W4Gemm;
 pub use w4_plan::{W4_CONFIGS, W4Config, W4Plan, w4_line, w4_plan, w4_plans};

@@ -16,6 +16,17 @@ pub enum Split {
     TwoRounds,
 }
 
+impl Split {
+    /// How many of `tiles` are done whole where each of `workers` takes a tile a round.
+    pub(crate) fn whole(self, tiles: usize, workers: usize) -> usize {
+        match self {
+            Self::Whole => tiles,
+            Self::Tail => tiles / workers * workers,
+            Self::TwoRounds => (tiles / workers).saturating_sub(1) * workers,
+        }
+    }
+}
+
 /// A configuration and how its tiles are dealt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Plan {
@@ -32,16 +43,13 @@ impl Plan {
     pub fn new(config: Config, split: Split, problem: &Problem, sms: usize) -> Self {
         let (tiles, steps) = config.tiles(problem);
         let most = config.most_workers(sms);
-        let (workers, whole) = match split {
+        let workers = match split {
             // Where the next launch begins beside this one, every multiprocessor gets a block: see `without_work` in stream_k.h.
-            Split::Whole if config.occupancy > 1 => (most, tiles),
-            Split::Whole => (most.min(tiles), tiles),
-            Split::Tail => (most.min(tiles * steps), tiles / most * most),
-            Split::TwoRounds => (
-                most.min(tiles * steps),
-                (tiles / most).saturating_sub(1) * most,
-            ),
+            Split::Whole if config.occupancy > 1 => most,
+            Split::Whole => most.min(tiles),
+            Split::Tail | Split::TwoRounds => most.min(tiles * steps),
         };
+        let whole = split.whole(tiles, most);
         Self {
             config,
             workers,

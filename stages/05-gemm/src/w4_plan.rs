@@ -1,9 +1,10 @@
 //! How `kernels/gemm/w4a16.cu` and `w4a16_wgmma.cu` are built and how their tiles are dealt, and which of it for which product.
 
 use crate::plan::Split;
+use crate::problem::{Element, Problem};
+use crate::tuned;
 use crate::w4::{GROUP, UNIT_BYTES};
 use kernels::Values;
-use std::sync::LazyLock;
 
 /// How a block is built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -14,7 +15,7 @@ pub struct W4Config {
     pub along: usize,
     /// Groups of k that a block works on at a time, each by warps of its own. One for more than 16 tokens.
     pub parts: usize,
-    /// Tokens of a tile: 8, 16, 32 or 64.
+    /// Tokens that a tile has room for: 4, 8, 16, 32 or 64.
     pub tokens: usize,
     /// Blocks that a multiprocessor holds.
     pub occupancy: usize,
@@ -38,24 +39,36 @@ const fn config(
 
 /// All configurations that [`w4_plan`] chooses from.
 pub const W4_CONFIGS: &[W4Config] = &[
-    config(1, 1, 8, 8, 2),
+    config(2, 1, 8, 4, 2),
+    config(3, 1, 8, 4, 2),
+    config(1, 2, 8, 4, 2),
+    config(2, 1, 4, 4, 2),
+    config(3, 1, 4, 4, 2),
+    config(4, 1, 4, 4, 2),
+    config(1, 2, 4, 4, 2),
+    config(2, 2, 4, 4, 2),
+    config(1, 3, 4, 4, 2),
+    config(3, 2, 4, 4, 2),
+    config(2, 4, 2, 4, 2),
+    config(4, 2, 2, 4, 2),
     config(2, 1, 8, 8, 2),
+    config(3, 1, 8, 8, 2),
+    config(1, 2, 8, 8, 2),
     config(2, 1, 4, 8, 2),
     config(3, 1, 4, 8, 2),
     config(4, 1, 4, 8, 2),
+    config(1, 2, 4, 8, 2),
     config(2, 2, 4, 8, 2),
-    config(5, 1, 4, 8, 2),
+    config(1, 3, 4, 8, 2),
     config(3, 2, 4, 8, 2),
     config(2, 4, 2, 8, 2),
     config(4, 2, 2, 8, 2),
-    config(7, 2, 2, 8, 2),
-    config(1, 2, 4, 16, 2),
     config(2, 1, 4, 16, 2),
     config(3, 1, 4, 16, 2),
     config(4, 1, 4, 16, 2),
+    config(1, 2, 4, 16, 2),
     config(2, 4, 2, 16, 2),
     config(4, 2, 2, 16, 2),
-    config(5, 2, 2, 16, 2),
     config(2, 8, 1, 32, 1),
     config(1, 8, 1, 32, 2),
     config(2, 4, 1, 32, 2),
@@ -95,32 +108,35 @@ impl W4Config {
         (self.parts * self.tokens * 2 * GROUP, self.parts * weights)
     }
 
-    /// Steps whose weights are under way or there: as many as fit, since that hides the memory's latency. Of a multiprocessor's 228 KB the
-    /// system keeps 1 KB a block.
+    /// Columns of the tensor core's instruction: at least eight tokens, also where a tile has room for fewer.
+    fn columns(&self) -> usize {
+        self.tokens.max(8)
+    }
+
+    /// Steps that are under way or there: as many as fit, since that hides the memory's latency. Of a multiprocessor's 228 KB the system keeps
+    /// 1 KB a block.
     pub fn stages(&self) -> usize {
         let room = (228 / self.occupancy - 1) * 1024;
-        let staging = self.warps() * 32 * self.tokens.min(16);
-        let sums = self.tile_strips() * (self.parts - 1) * 64 * self.tokens;
+        let staging = self.warps() * 32 * self.columns().min(16);
+        let sums = self.tile_strips() * (self.parts - 1) * 64 * self.columns();
         let (tokens, weights) = self.step_bytes();
-        let (fixed, each) = if self.by_warpgroups() {
-            (1024, tokens + weights + 16)
-        } else {
-            (1072 + 3 * tokens, weights + 8)
-        };
-        ((room - fixed - staging - sums) / each).min(16)
+        // A stage's tokens begin where the swizzle does; two barriers.
+        let each = tokens.next_multiple_of(1024) + weights + 16;
+        ((room - 1024 - staging - sums) / each).min(16)
     }
 
     /// The kernel's parameters.
     pub fn parameters(&self) -> Values {
         let mut set = vec![
-            ("BQ", self.tokens),
+            ("BQ", self.columns()),
             ("STAGES", self.stages()),
             ("OCC", self.occupancy),
         ];
         if self.by_warpgroups() {
             set.extend([("WG", self.along / 4), ("RB", self.strips)]);
         } else {
-            set.extend([("RS", self.strips), ("WR", self.along), ("WK", self.parts)]);
+            set.extend([("RS", self.strips), ("WR", self.along)]);
+            set.extend([("WK", self.parts), ("ROWS", self.tokens)]);
         }
         let set = set.into_iter();
         set.map(|(name, value)| (name.to_owned(), value as i64))
@@ -154,11 +170,7 @@ impl W4Plan {
         let (tiles, _) = tiles(&config, size);
         // Every multiprocessor gets as many blocks, also where some have nothing to do: `without_work` in stream_k.h.
         let workers = beside * sms;
-        let whole = match split {
-            Split::Whole => tiles,
-            Split::Tail => tiles / workers * workers,
-            Split::TwoRounds => (tiles / workers).saturating_sub(1) * workers,
-        };
+        let whole = split.whole(tiles, workers);
         Self {
             config,
             beside,
@@ -199,27 +211,39 @@ fn tiles(config: &W4Config, (m, n, k): (usize, usize, usize)) -> (usize, usize) 
     (tiles, (k / GROUP).div_ceil(config.parts))
 }
 
+/// Tokens that the tile for `m` has room for.
+fn room(m: usize) -> usize {
+    m.next_power_of_two().clamp(4, 64)
+}
+
+/// All configurations, each with every number of blocks that a multiprocessor can get.
+pub(crate) fn w4_builds() -> Vec<(W4Config, usize)> {
+    let each = |config: &W4Config| {
+        (1..=config.occupancy)
+            .map(|beside| (*config, beside))
+            .collect()
+    };
+    W4_CONFIGS.iter().flat_map::<Vec<_>, _>(each).collect()
+}
+
 /// All plans that make sense for `m` tokens and weights `[n, k]` on a GPU with `sms` multiprocessors.
 pub fn w4_plans(m: usize, n: usize, k: usize, sms: usize) -> Vec<W4Plan> {
-    let tokens = m.next_power_of_two().clamp(8, 64);
     let mut found = Vec::new();
-    for &config in W4_CONFIGS.iter().filter(|config| config.tokens == tokens) {
+    let builds = w4_builds().into_iter();
+    for (config, beside) in builds.filter(|(config, _)| config.tokens == room(m)) {
         let (tiles, steps) = tiles(&config, (m, n, k));
-        for beside in 1..=config.occupancy {
-            let workers = beside * sms;
-            let mut splits = vec![Split::Whole];
-            if !tiles.is_multiple_of(workers) && tiles * steps >= workers {
-                splits.push(Split::Tail);
-                if tiles > workers {
-                    splits.push(Split::TwoRounds);
-                }
+        let workers = beside * sms;
+        let mut splits = vec![Split::Whole];
+        if !tiles.is_multiple_of(workers) && tiles * steps >= workers {
+            splits.push(Split::Tail);
+            if tiles > workers {
+                splits.push(Split::TwoRounds);
             }
-            let plan = |split| W4Plan::new(config, beside, split, (m, n, k), sms);
-            // A range that is empty would have no part in its tile.
-            let cuts =
-                |plan: &W4Plan| plan.whole == tiles || (tiles - plan.whole) * steps >= workers;
-            found.extend(splits.into_iter().map(plan).filter(cuts));
         }
+        let plan = |split| W4Plan::new(config, beside, split, (m, n, k), sms);
+        // A range that is empty would have no part in its tile.
+        let cuts = |plan: &W4Plan| plan.whole == tiles || (tiles - plan.whole) * steps >= workers;
+        found.extend(splits.into_iter().map(plan).filter(cuts));
     }
     found
 }
@@ -230,9 +254,11 @@ pub fn w4_plans(m: usize, n: usize, k: usize, sms: usize) -> Vec<W4Plan> {
 /// If there is no token.
 pub fn w4_plan(m: usize, n: usize, k: usize, sms: usize) -> W4Plan {
     let all = w4_plans(m, n, k, sms);
-    let tokens = m.next_power_of_two().clamp(8, 64);
-    let of_layer = TUNED.iter().find(|tuned| tuned.layer == (tokens, n, k));
-    let tuned = of_layer.and_then(|tuned| all.iter().find(|plan| tuned.is(plan)));
+    let element = Element::Bf16;
+    let tuned = tuned::find_w4(&Problem { m, n, k, element }).and_then(|(built, split)| {
+        let is = |plan: &&W4Plan| ((plan.config, plan.beside), plan.split) == (built, split);
+        all.iter().find(is)
+    });
     if let Some(plan) = tuned {
         return *plan;
     }
@@ -242,55 +268,11 @@ pub fn w4_plan(m: usize, n: usize, k: usize, sms: usize) -> W4Plan {
         .expect("each number of tokens has a configuration")
 }
 
-/// A line of the tuned table, `tuned_w4.csv`, which `TUNE=FILE` of the bench `w4` writes.
-struct Tuned {
-    /// Tokens of a tile, n, k.
-    layer: (usize, usize, usize),
-    /// Strips, along, parts, occupancy, beside.
-    built: [usize; 5],
-    split: String,
-}
-
-static TUNED: LazyLock<Vec<Tuned>> =
-    LazyLock::new(|| include_str!("../tuned_w4.csv").lines().map(parse).collect());
-
-fn parse(line: &str) -> Tuned {
-    let (split, numbers) = line.split_once(',').expect("a split and numbers");
-    let numbers: Vec<usize> = numbers
-        .split(',')
-        .map(|number| number.parse().expect("a number"))
-        .collect();
-    let [tokens, n, k, built @ ..] = &numbers[..] else {
-        panic!("{line} names no layer");
-    };
-    Tuned {
-        layer: (*tokens, *n, *k),
-        built: built.try_into().expect("five numbers of a plan"),
-        split: split.to_owned(),
-    }
-}
-
-impl Tuned {
-    fn is(&self, plan: &W4Plan) -> bool {
-        let W4Config {
-            strips,
-            along,
-            parts,
-            occupancy,
-            ..
-        } = plan.config;
-        self.built == [strips, along, parts, occupancy, plan.beside]
-            && self.split == format!("{:?}", plan.split)
-    }
-}
-
 /// A line of the tuned table: this plan for weights `[n, k]`.
 pub fn w4_line(plan: &W4Plan, n: usize, k: usize) -> String {
-    let c = plan.config;
-    format!(
-        "{:?},{},{n},{k},{},{},{},{},{}",
-        plan.split, c.tokens, c.strips, c.along, c.parts, c.occupancy, plan.beside
-    )
+    let (m, element) = (plan.config.tokens, Element::Bf16);
+    let built = (plan.config, plan.beside);
+    tuned::line(&Problem { m, n, k, element }, &built, plan.split)
 }
 
 #[cfg(test)]
@@ -304,7 +286,7 @@ mod tests {
             let (_, _, bytes) = source.metadata.block(&source.values).unwrap();
             let of_all = config.occupancy * (bytes as usize + 1024);
             assert!(of_all <= 228 * 1024, "{config:?} takes {bytes} bytes");
-            assert!(bytes <= 227 * 1024 && config.stages() >= 3, "{config:?}");
+            assert!(bytes <= 227 * 1024 && config.stages() >= 2, "{config:?}");
         }
     }
 
@@ -321,18 +303,6 @@ mod tests {
                     assert!(plan.whole == tiles || (tiles - plan.whole) * steps >= plan.workers);
                 }
             }
-        }
-    }
-
-    #[test]
-    fn every_tuned_line_is_a_plan_of_its_layer() {
-        for tuned in TUNED.iter() {
-            let (tokens, n, k) = tuned.layer;
-            let plan = w4_plan(tokens, n, k, 132);
-            assert!(tuned.is(&plan), "{tokens},{n},{k}: {plan:?}");
-            let again = parse(&w4_line(&plan, n, k));
-            assert_eq!(again.layer, tuned.layer);
-            assert!(again.is(&plan));
         }
     }
 }

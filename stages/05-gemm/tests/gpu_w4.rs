@@ -125,7 +125,7 @@ fn no_configuration_spills() {
 #[ignore = "needs a CUDA GPU"]
 fn small_and_odd_sizes_are_right() {
     let mut sizes = Vec::new();
-    for m in [1, 3, 8, 16, 17, 33, 64, 65] {
+    for m in [1, 2, 3, 5, 8, 11, 16, 17, 33, 64, 65] {
         // One unit; five blocks of 64 rows; rows that fill no block; many groups of few rows.
         sizes.extend([(64, 128), (320, 256), (200, 384), (72, 2048)].map(|(n, k)| (m, n, k)));
     }
