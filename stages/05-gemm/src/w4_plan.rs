@@ -180,28 +180,38 @@ impl W4Plan {
         }
     }
 
-    /// Microseconds that the plan should take, for products that nobody has tuned: what a multiprocessor's blocks do, as long as memory, L2 or
-    /// arithmetic take for it; what a launch takes beside; and the reduction of cut tiles. Rates read off times of the bench `w4` on an H200.
+    /// Microseconds that the plan should take, for products that nobody has tuned: what the busiest multiprocessor's blocks do, as long as memory,
+    /// its latency or arithmetic take for it; what a launch takes beside; and the reduction of cut tiles. Rates are those with which the choice came
+    /// nearest to the best of all plans that the bench `w4` timed on an H200, within a twentieth in the mean.
     fn estimate(&self, size: (usize, usize, usize), sms: usize) -> f64 {
         let (tiles, steps) = tiles(&self.config, size);
         let shared = (tiles - self.whole) * steps;
-        let most = self.whole.div_ceil(self.workers) * steps + shared.div_ceil(self.workers);
-        let groups = (most * self.config.parts * self.beside) as f64;
-        let strips = groups * self.config.tile_strips() as f64;
-        let of_all = sms as f64 / 1e6;
-        let memory = strips * UNIT_BYTES as f64 * of_all / 4.2;
-        let tokens = self.config.tokens as f64;
-        let cache = (strips * UNIT_BYTES as f64 + groups * tokens * 256.0) * of_all / 6.5;
-        let warps = (self.config.warps() * self.beside) as f64;
-        // Of 16 rows and a group of k: with few warps their latencies show; wgmma does four times as much at a time.
-        let one = if self.config.by_warpgroups() {
-            0.02 + tokens * 0.001
+        // Steps, and how many blocks have some at a time.
+        let (busiest, blocks) = if shared == 0 {
+            let tiles = tiles.div_ceil(sms);
+            ((tiles * steps) as f64, self.beside.min(tiles))
         } else {
-            0.018 + tokens * 0.0006
+            let whole = self.whole.div_ceil(self.workers) * steps;
+            let range = shared as f64 / self.workers as f64;
+            ((whole as f64 + range) * self.beside as f64, self.beside)
         };
-        let arithmetic = strips * one * (0.6 + 3.0 / warps);
+        let a_step = (self.config.parts * self.config.tile_strips()) as f64;
+        let units = busiest * a_step;
+        let memory = units * (UNIT_BYTES * sms) as f64 / 4.2e6;
+        // A stage that is given back is filled again after some 1.25 us. Among wgmma's plans the choice is better without this.
+        let filled = a_step * (blocks * self.config.stages()) as f64;
+        let latency = units / filled * 1.25;
+        let warps = (self.config.warps() * self.beside) as f64;
+        let tokens = self.config.columns() as f64;
+        // Of 16 rows and a group of k. With few warps their waits show; wgmma does four times as much at a time.
+        let busy = if self.config.by_warpgroups() {
+            units * (0.02 + tokens * 0.001) * (0.6 + 3.0 / warps)
+        } else {
+            let instructions = 80.0 + 1.5 * tokens + (30.0 + tokens) / self.config.strips as f64;
+            (units * instructions / 7000.0 * (0.75 + 1.3 / warps)).max(latency)
+        };
         let cut = if shared > 0 { 1.5 } else { 0.0 };
-        2.5 + memory.max(cache).max(arithmetic) + cut + (self.beside - 1) as f64
+        2.2 + memory.max(busy) + cut + (self.beside - 1) as f64
     }
 }
 
