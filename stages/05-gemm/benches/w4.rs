@@ -202,6 +202,7 @@ fn main() -> Result<()> {
     let mut series = Vec::new();
     let mut wrong = 0;
     let mut lines = String::new();
+    let mut few: Vec<Vec<f64>> = Vec::new();
     for (m, n, k) in products() {
         let problem = Problem {
             m,
@@ -293,8 +294,28 @@ fn main() -> Result<()> {
             Some(problem.bytes() / 4.8e3),
             ns(|pair| pair.0),
         ));
+        if m <= 16 {
+            few.push(ratios.clone());
+        }
         series.push(point("ratio", "x", None, ratios));
     }
+    // One for each pair of every product, so that the spread of the whole is seen.
+    let mean = |pair: usize| {
+        let logs = few.iter().map(|ratios| ratios[pair].ln()).sum::<f64>();
+        (logs / few.len() as f64).exp()
+    };
+    let means: Vec<f64> = (0..PAIRS).map(mean).collect();
+    println!(
+        "{} products of up to 16 tokens, geometric mean {:.3}",
+        few.len(),
+        median(means.clone())
+    );
+    series.push(Series {
+        name: "geometric-mean/16".to_owned(),
+        unit: "x".to_owned(),
+        floor: None,
+        samples: means,
+    });
     if let Ok(path) = std::env::var("TUNE") {
         std::fs::write(&path, lines).expect("TUNE names a file");
     }
