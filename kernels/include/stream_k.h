@@ -84,7 +84,7 @@ template <int THREADS = 128, int COUNT, typename T> DEVICE void leave_sums(const
 #pragma unroll
     for (int i = 0; i < COUNT; i += 4)
         reinterpret_cast<Four<T>*>(slot)[i / 4 * THREADS + thread] = {{sum[i], sum[i + 1], sum[i + 2], sum[i + 3]}};
-    __threadfence();  // the release would be enough: without this fence, products that are cut take longer, by up to a fiftieth
+    __threadfence();  // the release would be enough: without this fence most products that are cut take longer, by up to a fiftieth
     meet<THREADS>(barrier);
     if (thread == 0) asm volatile("st.release.gpu.global.s32 [%0], 1;" ::"l"(flag) : "memory");
 }

@@ -14,6 +14,8 @@ mod cublaslt;
 mod data;
 #[path = "gemm/fastest.rs"]
 mod fastest;
+#[path = "gemm/means.rs"]
+mod means;
 #[path = "gemm/rank.rs"]
 mod rank;
 #[path = "gemm/shapes.rs"]
@@ -28,6 +30,7 @@ use data::{Pool, Random};
 use gemm::cost::Machine;
 use gemm::{Config, Element, Epilogue, Gemm, Plan, Split, plan, plans, tuned_line};
 use kernels::{Device, Graph, Result};
+use means::geometric_means;
 use rank::rank;
 use std::io::Write;
 use timing::median;
@@ -112,12 +115,7 @@ fn main() -> Result<()> {
         }
         ratios.push(ratio);
     }
-    // One geometric mean for each pair of every product, so that the spread of the whole is seen.
-    let mean = |pair: usize| {
-        let logs = ratios.iter().map(|ratio| ratio[pair].ln()).sum::<f64>();
-        (logs / ratios.len() as f64).exp()
-    };
-    let means: Vec<f64> = (0..PAIRS).map(mean).collect();
+    let means = geometric_means(&ratios);
     let worst = ratios
         .iter()
         .map(|ratio| median(ratio.clone()))

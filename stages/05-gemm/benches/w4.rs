@@ -9,6 +9,8 @@
 mod cublaslt;
 #[path = "gemm/fastest.rs"]
 mod fastest;
+#[path = "gemm/means.rs"]
+mod means;
 #[path = "gemm/rank.rs"]
 mod rank;
 #[path = "gemm/timing.rs"]
@@ -30,6 +32,7 @@ use gemm::{
 };
 use half::bf16;
 use kernels::{Device, Graph, Result};
+use means::geometric_means;
 use packed::Units;
 use rank::rank;
 use timing::median;
@@ -299,23 +302,20 @@ fn main() -> Result<()> {
         }
         series.push(point("ratio", "x", None, ratios));
     }
-    // One for each pair of every product, so that the spread of the whole is seen.
-    let mean = |pair: usize| {
-        let logs = few.iter().map(|ratios| ratios[pair].ln()).sum::<f64>();
-        (logs / few.len() as f64).exp()
-    };
-    let means: Vec<f64> = (0..PAIRS).map(mean).collect();
-    println!(
-        "{} products of up to 16 tokens, geometric mean {:.3}",
-        few.len(),
-        median(means.clone())
-    );
-    series.push(Series {
-        name: "geometric-mean/16".to_owned(),
-        unit: "x".to_owned(),
-        floor: None,
-        samples: means,
-    });
+    if !few.is_empty() {
+        let means = geometric_means(&few);
+        println!(
+            "{} products of up to 16 tokens, geometric mean {:.3}",
+            few.len(),
+            median(means.clone())
+        );
+        series.push(Series {
+            name: "geometric-mean/16".to_owned(),
+            unit: "x".to_owned(),
+            floor: None,
+            samples: means,
+        });
+    }
     if let Ok(path) = std::env::var("TUNE") {
         std::fs::write(&path, lines).expect("TUNE names a file");
     }
