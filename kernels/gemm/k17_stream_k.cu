@@ -33,7 +33,7 @@
 //@ smem: 1280 + STAGES*(BP+BQ)*KS*128 + (BP/64*(1-TURNS)+TURNS*2)*128*CQ
 //@ grid: WORKERS*CL*CR*KPARTS
 //@ map p: u8 [P, K*EB] box [BP/CR, 128]
-//@ map q: u8 [Q, K*EB] box [min(Q,BQ/CL), 128]
+//@ map q: u8 [Q, K*EB] box [BQ/CL, 128]
 //@ args: p q c sums flags P Q K PANEL WHOLE alpha scale_p scale_q bias residual out_scale
 //@ pdl: yes
 //@ expect: sm_90a UTMALDG>=2 STG.E.128>=1 GMMA.64x>=4
@@ -89,10 +89,9 @@ KERNEL void __launch_bounds__(THREADS, OCC) gemm_stream_k(MAP p, MAP q, void* c,
             const bool leader = elect_one();
             Schedule schedule(tiles_p * tiles_q, whole, ksteps, worker, workers, part_of_k, KPARTS);
             const u64 tokens = evict_last(), once = evict_first();  // weights of few tokens are read once
-            const u32 q_bytes = min(Q, BQ / CL) * (CL * KS * 128);
             auto load = [&](bool weights, int slot, int k) {
                 if (!leader) return;
-                if (weights) barrier_expect(full + slot, P_BYTES + q_bytes);
+                if (weights) barrier_expect(full + slot, P_BYTES + Q_BYTES);
                 for (int s = 0; s < KS; ++s) {
                     const int x = (k * KS + s) * 128, row = (tp * CL + where.along) * BP, column = (tq * CR + where.across) * BQ;
                     unsigned char *p_to = p_tiles + slot * P_BYTES + s * BP * 128, *q_to = q_tiles + slot * Q_BYTES + s * BQ * 128;

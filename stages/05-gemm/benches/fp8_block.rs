@@ -15,8 +15,6 @@ mod fastest;
 mod published;
 #[path = "gemm/rank.rs"]
 mod rank;
-#[path = "gemm/settle.rs"]
-mod settle;
 #[path = "gemm/timing.rs"]
 mod timing;
 

@@ -13,8 +13,6 @@ mod fastest;
 mod means;
 #[path = "gemm/rank.rs"]
 mod rank;
-#[path = "gemm/settle.rs"]
-mod settle;
 #[path = "gemm/timing.rs"]
 mod timing;
 // Half of it checks products of unquantised operands.

@@ -3,6 +3,7 @@
 //! A model of five terms with the machine's rates, no fit to measurements. It ranks configurations for products that nobody has tuned, and
 //! says why one is slow. Invariant: never below the floor, the larger of bytes over bandwidth and operations over rate.
 
+use crate::config::Config;
 use crate::plan::Plan;
 use crate::problem::{Element, Problem};
 use crate::schedule::Schedule;
@@ -25,11 +26,11 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// An H200 in a server. Device memory and tensor cores as one run each of a large copy and of cuBLAS's largest product gave them; L2 and
-    /// launch rounded from the record `micro-h200`, and the latency that of a loaded memory, twice what a chase through it shows.
+    /// An H200 in a server. Tensor cores as one run of cuBLAS's largest product gave them; reading memory, L2 and launch rounded from the
+    /// record `micro-h200`, and the latency that of a loaded memory, twice what a chase through it shows.
     pub const H200: Self = Self {
         multiprocessors: 132,
-        memory: 4.25e6,
+        memory: 4.56e6,
         l2: 9e6,
         tensor: 808e6,
         latency: 0.9,
@@ -44,6 +45,11 @@ impl Machine {
     /// Microseconds that no kernel beats.
     pub fn floor(&self, problem: &Problem) -> f64 {
         (problem.bytes() / self.memory).max(problem.operations() / self.rate(problem.element))
+    }
+
+    /// Whether the tensor cores are busy for half of the time or more, so that the clock may be the one that the power allows.
+    pub fn takes_power(&self, problem: &Problem) -> bool {
+        2.0 * problem.operations() / self.rate(problem.element) >= self.floor(problem)
     }
 }
 
@@ -96,12 +102,18 @@ pub fn l2_bytes(problem: &Problem, plan: &Plan) -> f64 {
     (operands + sums) as f64
 }
 
+/// Bytes a microsecond from device memory in pieces as long as a stage is wide: rows of 128 bytes were seen to come a fiftieth slower than
+/// longer ones.
+pub fn pieces(config: &Config, machine: &Machine) -> f64 {
+    machine.memory * if config.ks == 1 { 0.98 } else { 1.0 }
+}
+
 /// Predicted microseconds of `plan`.
 ///
 /// ```text
 /// launch + latency                          before the first product
 /// + the largest of
-///     bytes / memory                        both operands once, C once
+///     bytes / memory                        both operands once, C once, in pieces of a stage's width (`pieces`)
 ///     L2 bytes / l2
 ///     busiest * max(step, latency / stages) a ring of `stages` tiles in flight hides latency only so far
 /// + tile * 2 bytes / (l2 / SMs)             the last tile's store, which nothing overlaps
@@ -115,7 +127,7 @@ pub fn microseconds(problem: &Problem, plan: &Plan, machine: &Machine) -> f64 {
     // ANCHOR: solve-cost
     let steps = busiest(&schedule).div_ceil(plan.config.split);
     let chain = steps as f64 * step.max(machine.latency / plan.config.stages as f64);
-    let memory = problem.bytes() / machine.memory;
+    let memory = problem.bytes() / pieces(&plan.config, machine);
     let l2 = l2_bytes(problem, plan) / machine.l2;
     let tile = (plan.config.bp * plan.config.bq) as f64;
     let own = machine.l2 / machine.multiprocessors as f64;

@@ -10,9 +10,12 @@ use std::collections::BTreeMap;
 /// Configurations of the kernel. What does not depend on the element stands at [`crate::CONFIGS`].
 pub const BLOCK_CONFIGS: &[Config] = &[
     config(true, 64, 8, 2, 5, 1, 2),
+    config(true, 64, 8, 4, 5, 1, 1),
     config(true, 64, 16, 2, 5, 1, 2),
+    config(true, 64, 16, 4, 5, 1, 1),
     config(true, 64, 32, 2, 4, 1, 2),
     config(true, 64, 64, 2, 6, 1, 1),
+    config(true, 64, 64, 4, 3, 1, 1),
     config(true, 128, 8, 1, 6, 1, 2),
     config(true, 128, 16, 1, 5, 1, 2),
     config(true, 128, 8, 2, 6, 1, 1),
@@ -23,6 +26,7 @@ pub const BLOCK_CONFIGS: &[Config] = &[
     config(true, 128, 128, 1, 6, 1, 1),
     config(true, 128, 128, 1, 6, 2, 1),
     config(false, 128, 64, 1, 8, 1, 1),
+    config(false, 128, 64, 2, 4, 1, 1),
     config(false, 128, 128, 1, 6, 1, 1),
     config(false, 128, 128, 1, 6, 2, 1),
     config(false, 128, 256, 1, 4, 1, 1),

@@ -1,17 +1,15 @@
 //! Which of many plans is the fastest.
 
-use crate::settle::settle;
 use crate::timing::median;
 use kernels::{Graph, Result};
 
-/// The best eight by their time over the peer's, the least first: all are timed once at a clock that has settled, the best again, side by side
-/// with the peer.
+/// The best eight by their time over the peer's, the least first: all are timed once, the best again, side by side with the peer. A GPU at
+/// its power limit clocks lower after hard work than after a pause, so that times far apart say little; see `settle`.
 pub fn rank<P>(
     graphs: Vec<(P, Graph)>,
     peer: &Graph,
     time: impl Fn(&Graph) -> Result<f64>,
 ) -> Result<Vec<(f64, P)>> {
-    settle(|| time(peer).map(|_| ()))?;
     let timed = graphs
         .into_iter()
         .map(|(plan, graph)| Ok((time(&graph)?, plan, graph)));
