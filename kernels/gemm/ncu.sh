@@ -23,8 +23,8 @@ fi
 shift
 command -v ncu >/dev/null || { echo "ncu is not on PATH: it comes with the CUDA toolkit, as Nsight Compute" >&2; exit 1; }
 
-# Time, the tensor cores, what came from memory and through L2, what shared memory had to do twice; the sections add why warps waited
-# and what a launch takes.
+# Time, the tensor cores, what came from memory and through L2, what shared memory had to do twice; the sections add why warps waited,
+# what a launch takes, and the shares of memory's rate and of the slots in which an instruction was issued.
 metrics=$(paste -sd, <<'END'
 gpu__time_duration.sum
 sm__pipe_tensor_op_hmma_cycles_active.avg.pct_of_peak_sustained_elapsed
@@ -35,7 +35,7 @@ lts__t_sectors.sum
 l1tex__data_bank_conflicts_pipe_lsu_mem_shared.sum
 END
 )
-options=(--section WarpStateStats --section LaunchStats --metrics "$metrics")
+options=(--section WarpStateStats --section LaunchStats --section SpeedOfLight --section ComputeWorkloadAnalysis --metrics "$metrics")
 if [ -n "${SET:-}" ]; then options+=(--set "$SET"); fi
 
 mkdir -p "$out"

@@ -14,9 +14,9 @@ A cell of a metric that was not collected is a dash. `python3 -m doctest kernels
 >>> launch["Kernel Name"], launch["gpu__time_duration.sum"]
 ('gemm_stream_k(CUtensorMap)', '98,304')
 >>> print(table([launch]))
-| kernel | time, us | tensor pipe, % | warps, % | DRAM read, MB | DRAM written, MB | L2 sectors, M | bank conflicts, M | registers | most stalled, warps an issue |
-| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |
-| gemm_stream_k | 98.3 | – | – | 2.00 | – | – | – | 168 | gmma 2.25, wait 0.50 |
+| kernel | time, us | tensor pipe, % | issue slots, % | DRAM, % | warps, % | DRAM read, MB | DRAM written, MB | L2 sectors, M | bank conflicts, M | registers | most stalled, warps an issue |
+| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |
+| gemm_stream_k | 98.3 | – | – | – | – | 2.00 | – | – | – | 168 | gmma 2.25, wait 0.50 |
 >>> figures(launch)
 {'time-us': 98.304, 'dram-read-mb': 2.0, 'registers': 168.0}
 >>> launches("==ERROR== nothing")
@@ -33,6 +33,8 @@ import sys
 COLUMNS = [
     ("time, us", "gpu__time_duration.sum", 1e3, 1),
     ("tensor pipe, %", "sm__pipe_tensor_op_hmma_cycles_active.avg.pct_of_peak_sustained_elapsed", 1, 1),
+    ("issue slots, %", "sm__inst_issued.avg.pct_of_peak_sustained_active", 1, 1),
+    ("DRAM, %", "gpu__dram_throughput.avg.pct_of_peak_sustained_elapsed", 1, 1),
     ("warps, %", "sm__warps_active.avg.pct_of_peak_sustained_active", 1, 1),
     ("DRAM read, MB", "dram__bytes_read.sum", 1e6, 2),
     ("DRAM written, MB", "dram__bytes_write.sum", 1e6, 2),

@@ -3,9 +3,10 @@
 use crate::device::{Buffer, Device, check};
 use crate::error::{Error, Result};
 use crate::expression::Values;
-use crate::metadata::{Map, Metadata};
+use crate::metadata::Metadata;
 use crate::nvrtc::Cubin;
 use crate::source::Source;
+use crate::tensor_map::encode;
 use cudarc::driver::{result, sys};
 use std::collections::BTreeMap;
 use std::ffi::{CString, c_void};
@@ -163,7 +164,11 @@ impl Loaded {
                 .pointers
                 .get(name)
                 .ok_or_else(|| missing("buffer"))?;
-            let encoded = self.encode(name, map, address, values)?;
+            let refuse = |why| Error::Launch {
+                path: self.metadata.path.clone(),
+                why: format!("tensor map {name}: {why}"),
+            };
+            let encoded = encode(map, address, values, refuse)?;
             slot.0.copy_from_slice(&encoded.opaque);
         } else if let Some(address) = arguments.pointers.get(name) {
             slot.0[0] = *address;
@@ -177,79 +182,6 @@ impl Loaded {
             slot.0[0] = *value as u64;
         }
         Ok(slot)
-    }
-
-    /// A tensor map with zeros beyond the array's edges. A box whose rows are 128 bytes has the 128-byte swizzle (16-byte column XOR row, over
-    /// 8 rows), one of 64 bytes the 64-byte swizzle. L2 fetches lines of 128 bytes: where it was told 256, memory gave up to a twentieth less
-    /// to products of few tokens.
-    fn encode(
-        &self,
-        name: &str,
-        map: &Map,
-        address: u64,
-        values: &Values,
-    ) -> Result<sys::CUtensorMap> {
-        use sys::CUtensorMapDataType as Type;
-        let refuse = |why: String| Error::Launch {
-            path: self.metadata.path.clone(),
-            why: format!("tensor map {name}: {why}"),
-        };
-        let (element, bytes) = match map.element.as_str() {
-            "bf16" => (Type::CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 2),
-            "f16" => (Type::CU_TENSOR_MAP_DATA_TYPE_FLOAT16, 2),
-            "f32" => (Type::CU_TENSOR_MAP_DATA_TYPE_FLOAT32, 4),
-            "u8" => (Type::CU_TENSOR_MAP_DATA_TYPE_UINT8, 1),
-            other => return Err(refuse(format!("{other} is no element type"))),
-        };
-        let size = |text: &String| crate::expression::evaluate(text, values);
-        // The hardware counts dimensions from the innermost.
-        let sizes = |texts: &[String]| -> Result<Vec<u64>> {
-            let sizes = texts.iter().rev().map(|text| size(text).map(|n| n as u64));
-            sizes.collect()
-        };
-        let shape = sizes(&map.shape)?;
-        let tile: Vec<u32> = sizes(&map.tile)?.iter().map(|n| *n as u32).collect();
-        let mut strides: Vec<u64> = sizes(&map.strides)?.iter().map(|n| n * bytes).collect();
-        if strides.is_empty() {
-            for size in &shape[..shape.len() - 1] {
-                strides.push(strides.last().copied().unwrap_or(bytes) * size);
-            }
-        }
-        if let Some(stride) = strides.iter().find(|stride| **stride % 16 != 0) {
-            return Err(refuse(format!(
-                "rows of {stride} bytes are no multiple of 16"
-            )));
-        }
-        let swizzle = match u64::from(tile[0]) * bytes {
-            128 => sys::CUtensorMapSwizzle::CU_TENSOR_MAP_SWIZZLE_128B,
-            64 => sys::CUtensorMapSwizzle::CU_TENSOR_MAP_SWIZZLE_64B,
-            _ => sys::CUtensorMapSwizzle::CU_TENSOR_MAP_SWIZZLE_NONE,
-        };
-        let ones = vec![1_u32; shape.len()];
-        let mut encoded = sys::CUtensorMap { opaque: [0; 16] };
-        // SAFETY: all arrays have `shape.len()` entries, one less for the strides.
-        let outcome = unsafe {
-            sys::cuTensorMapEncodeTiled(
-                &mut encoded,
-                element,
-                shape.len() as u32,
-                address as *mut c_void,
-                shape.as_ptr(),
-                strides.as_ptr(),
-                tile.as_ptr(),
-                ones.as_ptr(),
-                sys::CUtensorMapInterleave::CU_TENSOR_MAP_INTERLEAVE_NONE,
-                swizzle,
-                sys::CUtensorMapL2promotion::CU_TENSOR_MAP_L2_PROMOTION_L2_128B,
-                sys::CUtensorMapFloatOOBfill::CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE,
-            )
-        };
-        match outcome.result() {
-            Ok(()) => Ok(encoded),
-            Err(error) => Err(refuse(format!(
-                "{error:?} for shape {shape:?}, box {tile:?}"
-            ))),
-        }
     }
 }
 

@@ -17,6 +17,7 @@ mod metadata;
 mod nvrtc;
 mod sass;
 mod source;
+mod tensor_map;
 
 pub use amd::{AmdObject, AmdResources, clang_version};
 pub use device::{Buffer, Device, Event, Graph, Plain};

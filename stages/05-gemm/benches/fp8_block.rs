@@ -46,6 +46,7 @@ const TOKENS: &[usize] = &[1, 4, 16, 64, 128, 256, 1024, 4096, 8192];
 
 const SOURCES: &[&str] = &[
     "kernels/gemm/fp8_block.cu",
+    "kernels/src/tensor_map.rs",
     "kernels/include/gpu.h",
     "kernels/include/sm90.h",
     "kernels/include/wgmma.h",

@@ -152,6 +152,8 @@ fn main() -> Result<()> {
             &benches::gpu::driver(),
             &[
                 "kernels/gemm/k17_stream_k.cu",
+                "kernels/src/tensor_map.rs",
+                "kernels/include/gpu.h",
                 "kernels/include/sm90.h",
                 "kernels/include/wgmma.h",
                 "kernels/include/stream_k.h",
@@ -160,6 +162,8 @@ fn main() -> Result<()> {
                 "kernels/include/epilogue.h",
                 "stages/05-gemm/src",
                 "stages/05-gemm/tuned.csv",
+                "stages/05-gemm/benches/gemm.rs",
+                "stages/05-gemm/benches/gemm",
             ],
         );
         record.series = series;

@@ -50,6 +50,7 @@ const PRODUCTS: &[(&str, &str, [usize; 3], &str)] = &[
 
 /// Everything else that the figures depend on.
 const SOURCES: &[&str] = &[
+    "kernels/src/tensor_map.rs",
     "kernels/include/gpu.h",
     "kernels/include/sm80.h",
     "kernels/include/sm90.h",

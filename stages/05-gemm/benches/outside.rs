@@ -8,7 +8,7 @@ use kernels::{Device, Result};
 use serde_json::Value;
 
 /// What the ladder's steps include.
-const HEADERS: [&str; 10] = [
+const HEADERS: [&str; 11] = [
     "gpu",
     "sm80",
     "sm90",
@@ -19,6 +19,7 @@ const HEADERS: [&str; 10] = [
     "cluster_tiles",
     "epilogue",
     "epilogue_tma",
+    "w4",
 ];
 
 fn main() -> Result<()> {
@@ -47,10 +48,11 @@ fn main() -> Result<()> {
             .map(|kernel| format!("kernels/gemm/{kernel}.cu"))
             .collect();
         sources.extend(HEADERS.map(|header| format!("kernels/include/{header}.h")));
+        sources.push("kernels/src/tensor_map.rs".to_owned());
         let sources: Vec<&str> = sources.iter().map(String::as_str).collect();
         save(
             "05-gemm-counters",
-            "Hardware counters of one launch of the ladder's steps",
+            "Hardware counters of one launch of the ladder's steps and of other products",
             command,
             &sources,
             counters(&lines),

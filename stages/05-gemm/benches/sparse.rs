@@ -46,6 +46,7 @@ const ROUNDS: usize = 15;
 const SOURCES: &[&str] = &[
     "kernels/gemm/k17_stream_k.cu",
     "kernels/gemm/k19_sparse.cu",
+    "kernels/src/tensor_map.rs",
     "kernels/include/gpu.h",
     "kernels/include/sm90.h",
     "kernels/include/wgmma.h",

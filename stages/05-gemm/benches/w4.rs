@@ -59,6 +59,7 @@ const SOURCES: &[&str] = &[
     "kernels/gemm/w4a16.cu",
     "kernels/gemm/w4a16_wgmma.cu",
     "kernels/include/w4.h",
+    "kernels/src/tensor_map.rs",
     "kernels/include/gpu.h",
     "kernels/include/sm80.h",
     "kernels/include/sm90.h",
