@@ -33,7 +33,7 @@ import sys
 COLUMNS = [
     ("time, us", "gpu__time_duration.sum", 1e3, 1),
     ("tensor pipe, %", "sm__pipe_tensor_op_hmma_cycles_active.avg.pct_of_peak_sustained_elapsed", 1, 1),
-    ("issue slots, %", "sm__inst_issued.avg.pct_of_peak_sustained_active", 1, 1),
+    ("issue slots, %", "sm__issue_active.avg.pct_of_peak_sustained_elapsed", 1, 1),
     ("DRAM, %", "gpu__dram_throughput.avg.pct_of_peak_sustained_elapsed", 1, 1),
     ("warps, %", "sm__warps_active.avg.pct_of_peak_sustained_active", 1, 1),
     ("DRAM read, MB", "dram__bytes_read.sum", 1e6, 2),
