@@ -3,6 +3,8 @@
 # has it and a GPU whose counters may be read.
 #
 #   OUT=profile bash kernels/gemm/ncu.sh gemm/k03_shared.cu gemm/k17_stream_k.cu -- cargo bench -p stage-05 --bench ladder
+#   SHAPES=16,57344,8192 OUT=profile bash kernels/gemm/ncu.sh gemm/w4a16.cu -- cargo bench -p stage-05 --bench w4
+#   SHAPES=4096,7168,16384 OUT=profile bash kernels/gemm/ncu.sh gemm/fp8_block.cu -- cargo bench -p stage-05 --bench fp8_block
 #
 # Behind `--` stands a program that launches them. Each kernel gets OUT/NAME.ncu-rep for Nsight Compute's window and OUT/NAME.csv;
 # OUT/table.md has one line a kernel. SKIP (3) launches of a kernel go by first, since they warm up. SET=full collects every section, in
