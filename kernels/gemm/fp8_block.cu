@@ -13,6 +13,7 @@
 //@ arch: sm_90a
 //@ param: BP=128 BQ=256 TN=128 TEMPS=1 KS=1 STAGES=4 CL=2 SWAP=0 CQ=32 SC=128 OCC=1 TYPE=2
 //@ variant: square BQ=128 STAGES=6
+//@ variant: wide BQ=192 TN=192 STAGES=5
 //@ variant: tokens8 BP=64 BQ=8 TN=8 TEMPS=2 KS=2 STAGES=5 CL=1 SWAP=1 CQ=8 SC=64 OCC=2
 //@ variant: tokens64 BQ=64 TN=64 TEMPS=2 KS=2 CL=1 SWAP=1 SC=64
 //@ variant: tokens128 BQ=128 STAGES=6 SWAP=1
@@ -37,6 +38,8 @@
 #define UNITS (KS * BQ / TN)  // products of a stage: 64 rows, TN columns, 128 of k
 #define PAIR (CONSUMERS == 2 && TEMPS == 1)  // two warpgroups ask for their products in turn
 #define THREADS (CONSUMERS * 128 + 224 - 96 * OCC)
+// Columns of a product that certainly share a weight scale: tiles of 192 or 160 columns begin within a block of 128.
+#define CHUNK (SWAP ? TN : TN % 128 == 0 ? 128 : TN % 64 == 0 ? 64 : 32)
 
 KERNEL void __launch_bounds__(THREADS, OCC) gemm_fp8_block(MAP p, MAP q, void* c, MAP token_scales, const float* __restrict__ weight_scales,
                                                            float* sums, int* flags, int P, int Q, int K, int panel, int whole) {
@@ -50,7 +53,7 @@ KERNEL void __launch_bounds__(THREADS, OCC) gemm_fp8_block(MAP p, MAP q, void* c
     const int group = threadIdx.x / 128, rank = CL > 1 ? warp_uniform(cluster_rank()) : 0;
 
     if (threadIdx.x == 0) {  // a warp gives a stage back when all its lanes have read their scales
-        for (int s = 0; s < STAGES; ++s) barrier_init(full + s, 1), barrier_init(empty + s, CONSUMERS * 4 * CL);
+        for (int s = 0; s < STAGES; ++s) barrier_init(full + s, 1), barrier_init(empty + s, CONSUMERS * 4 * GIVERS * CL);
         barrier_init_done();
         tma_prefetch(p), tma_prefetch(q), tma_prefetch(token_scales);
     }
@@ -110,7 +113,7 @@ KERNEL void __launch_bounds__(THREADS, OCC) gemm_fp8_block(MAP p, MAP q, void* c
         Schedule schedule(tiles_p * tiles_q, whole, ksteps, blockIdx.x / CL, workers);
         const int thread = threadIdx.x % 128, lane = thread % 32, row = group * 64 + thread / 32 * 16 + lane / 4, barrier = 1 + group;
         previous_done();
-        float sum[BQ / 2], temporary[TEMPS][TN / 2], by[TEMPS][SWAP ? TN / 4 : 2];
+        float sum[BQ / 2], temporary[TEMPS][TN / 2], by[TEMPS][SWAP ? TN / 4 : TN / CHUNK * 2];
         if (PAIR && group == 1) named_arrive(4, 256);  // the first turn is the other's
         while (schedule.next(workers)) {
             tile_place(schedule.tile, tiles_p, tiles_q, panel, tp, tq);
@@ -131,22 +134,24 @@ KERNEL void __launch_bounds__(THREADS, OCC) gemm_fp8_block(MAP p, MAP q, void* c
                             wgmma<TN>(temporary[unit % TEMPS], rows + s * BP * 8 + step * 2, columns + (s * BQ + piece * TN) * 8 + step * 2, step > 0);
                         wgmma_commit();
                         if (PAIR) named_arrive(5 - group, 256);
-                        // The block of 128 weights; beyond the edges any one will do, the products there are 0 or not stored.
-                        const int block = min(SWAP ? p0 : q0 + piece * TN, (SWAP ? P : Q) - 1) / 128;
-                        const float weight = __ldg(weight_scales + block * kblocks + min(k * KS + s, kblocks - 1));
                         const float* token = scales + (ring.stage * KS + s) * SC;
 #pragma unroll
-                        for (int i = 0; i < (SWAP ? TN / 4 : 2); ++i)
-                            by[unit % TEMPS][i] = weight * token[SWAP ? piece * TN + i / 2 * 8 + lane % 4 * 2 + i % 2 : row + 8 * i];
+                        for (int chunk = 0; chunk < TN / CHUNK; ++chunk) {
+                            // The block of 128 weights; beyond the edges any one will do, the products there are 0 or not stored.
+                            const int block = min(SWAP ? p0 : q0 + piece * TN + chunk * CHUNK, (SWAP ? P : Q) - 1) / 128;
+                            const float weight = __ldg(weight_scales + block * kblocks + min(k * KS + s, kblocks - 1));
+#pragma unroll
+                            for (int i = 0; i < (SWAP ? TN / 4 : 2); ++i)
+                                by[unit % TEMPS][chunk * 2 + i] = weight * token[SWAP ? piece * TN + i / 2 * 8 + lane % 4 * 2 + i % 2 : row + 8 * i];
+                        }
                     }
                     unit < UNITS ? wgmma_wait<TEMPS - 1>() : wgmma_wait<0>();
                     if (done < 0) continue;
                     wgmma_done(temporary[done % TEMPS]);
-                    if (done == UNITS - 1) __syncwarp();
-                    if (done == UNITS - 1 && lane < CL) barrier_arrive_at(empty + ring.stage, lane);
+                    if (done == UNITS - 1) give_back<CL>(empty + ring.stage, lane);
 #pragma unroll
                     for (int i = 0; i < TN / 2; ++i)
-                        sum[done / KS * (TN / 2) + i] += by[done % TEMPS][SWAP ? i / 4 * 2 + i % 2 : i / 2 % 2] * temporary[done % TEMPS][i];
+                        sum[done / KS * (TN / 2) + i] += by[done % TEMPS][SWAP ? i / 4 * 2 + i % 2 : i / 4 * 8 / CHUNK * 2 + i / 2 % 2] * temporary[done % TEMPS][i];
                 }
             }
             if (!settle(schedule, sum, sums, flags, (schedule.worker * CL + rank) * CONSUMERS + group, CONSUMERS * CL, thread, barrier)) continue;

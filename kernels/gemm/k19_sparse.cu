@@ -52,7 +52,7 @@ gemm_sparse(MAP values, const u32* metadata, MAP a, void* c, float* sums, int* f
     const int warp = warp_uniform(threadIdx.x / 32), group = warp / 4, rank = CL > 1 ? warp_uniform(cluster_rank()) : 0;
 
     if (threadIdx.x == 0) {
-        for (int s = 0; s < STAGES; ++s) barrier_init(full + s, 1), barrier_init(empty + s, CONSUMERS * 4 * CL);  // each warp has read its metadata
+        for (int s = 0; s < STAGES; ++s) barrier_init(full + s, 1), barrier_init(empty + s, CONSUMERS * 4 * GIVERS * CL);  // each warp has read its metadata
         barrier_init_done(), tma_prefetch(values), tma_prefetch(a);
     }
     CL > 1 ? cluster_meet() : __syncthreads();
@@ -121,10 +121,6 @@ gemm_sparse(MAP values, const u32* metadata, MAP a, void* c, float* sums, int* f
         Schedule schedule(tiles_p * tiles_q, whole, ksteps, blockIdx.x / CL, workers);
         const int thread = threadIdx.x % 128;
         float sum[BQ / 2];
-        auto give_back = [&](int stage) {
-            __syncwarp();
-            if (thread % 32 < CL) barrier_arrive_at(empty + stage, thread % 32);
-        };
         while (schedule.next(workers)) {
             int before = -1;
             for (int k = schedule.k; k < schedule.k_end; ++k, ring.next()) {
@@ -144,11 +140,11 @@ gemm_sparse(MAP values, const u32* metadata, MAP a, void* c, float* sums, int* f
                 }
                 wgmma_commit();
                 wgmma_wait<1>();  // the products of the stage before have read their operands
-                if (before >= 0) give_back(before);
+                if (before >= 0) give_back<CL>(empty + before, thread % 32);
                 before = ring.stage;
             }
             wgmma_wait<0>();
-            give_back(before);
+            give_back<CL>(empty + before, thread % 32);
             if (!settle(schedule, sum, sums, flags, (schedule.worker * CL + rank) * CONSUMERS + group, CONSUMERS * CL, thread, 1 + group)) continue;
             tile_place(schedule.tile, tiles_p, tiles_q, panel, tp, tq);
             store_tile<BQ>(sum, c, staging + group * 128 * CQ, (tp * CL + rank) * BP + group * 64, tq * BQ, N, M, 1.0f, nullptr, nullptr, thread);

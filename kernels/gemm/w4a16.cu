@@ -48,7 +48,7 @@ gemm_w4a16(const unsigned char* weights, MAP a, void* c, float* sums, int* flags
     const int warp = warp_uniform(threadIdx.x / 32), lane = threadIdx.x % 32;
 
     if (threadIdx.x == 0) {
-        for (int s = 0; s < STAGES; ++s) barrier_init(full + s, 1), barrier_init(empty + s, WARPS);
+        for (int s = 0; s < STAGES; ++s) barrier_init(full + s, 1), barrier_init(empty + s, WARPS * GIVERS);
         barrier_init_done();
         tma_prefetch(a);
     }
@@ -99,14 +99,11 @@ gemm_w4a16(const unsigned char* weights, MAP a, void* c, float* sums, int* flags
         float sum[RS][BQ / 2] = {};
         for (int k = schedule.k; k < schedule.k_end; ++k, ring.next()) {
             barrier_wait(full + ring.stage, ring.phase);
-            auto give_back = [&] {
-                __syncwarp();  // all lanes have read what the stage holds
-                if (lane == 0) barrier_arrive(empty + ring.stage);
-            };
+            auto have_read = [&] { give_back(empty + ring.stage, lane); };
             if (k * WK + part < groups)
-                multiply_group<RS, BQ>(sum, mine, ring.stage * W_BYTES, ring.stage * A_BYTES, give_back);
+                multiply_group<RS, BQ>(sum, mine, ring.stage * W_BYTES, ring.stage * A_BYTES, have_read);
             else
-                give_back();  // the last step has fewer groups
+                have_read();  // the last step has fewer groups
         }
         // The parts add up: strip r of a warp's is finished by the part of number r % WK.
         auto place = [&](int r, int from) { return room + (((along * RS + r) * (WK - 1) + from) * BQ / 8) * 32 + lane; };

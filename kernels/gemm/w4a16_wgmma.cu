@@ -42,7 +42,7 @@ gemm_w4a16_wgmma(const unsigned char* weights, MAP a, void* c, float* sums, int*
     const int warp = warp_uniform(threadIdx.x / 32), group = warp / 4;
 
     if (threadIdx.x == 0) {
-        for (int s = 0; s < STAGES; ++s) barrier_init(full + s, 1), barrier_init(empty + s, WG * 4);
+        for (int s = 0; s < STAGES; ++s) barrier_init(full + s, 1), barrier_init(empty + s, WG * 4 * GIVERS);
         barrier_init_done();
         tma_prefetch(a);
     }
@@ -84,10 +84,6 @@ gemm_w4a16_wgmma(const unsigned char* weights, MAP a, void* c, float* sums, int*
         u32 operands[2][4][4], scales[RB] = {};
         int before = -1;
         auto finish = [&](int r) { wgmma_done(part[r]), add_scaled(sum[r], part[r], scales[r]); };
-        auto give_back = [&] {
-            __syncwarp();  // one lane gives back what all have read
-            if (lane == 0 && before >= 0) barrier_arrive(empty + before);
-        };
 #pragma unroll 1
         for (int k = schedule.k; k < schedule.k_end; ++k, ring.next()) {
             barrier_wait(full + ring.stage, ring.phase);
@@ -111,13 +107,13 @@ gemm_w4a16_wgmma(const unsigned char* weights, MAP a, void* c, float* sums, int*
                     if (r * 2 + half + 1 < RB * 2) codes = load(r * 2 + half + 1);
                     if (r + half > 0) wgmma_wait<1>();  // of the half before: its operands may be overwritten, its sums read
                     if (RB > 1 && half == 0) finish((r + RB - 1) % RB);
-                    if (r + half == 0) give_back();
+                    if (r + half == 0) give_back(empty + before, lane, before >= 0);
                     if (half == 0) scales[r] = *reinterpret_cast<const u32*>(units + r * 4 * UNIT_BYTES + UNIT_CODES + lane / 4 * 4);
                 }
             before = ring.stage;
         }
         wgmma_wait<0>();
-        finish(RB - 1), give_back();
+        finish(RB - 1), give_back(empty + before, lane, before >= 0);
         float(&all)[RB * BQ / 2] = reinterpret_cast<float(&)[RB * BQ / 2]>(sum);
         if (!settle<128, WG == 1 ? 4 : 1>(schedule, all, sums, flags, schedule.worker * WG + group, WG, thread, barrier)) continue;
         to_wholes(all);

@@ -42,6 +42,18 @@ DEVICE void barrier_arrive_at(u64* barrier, u32 rank) {
     asm volatile("{\n.reg .b32 remote;\nmapa.shared::cluster.u32 remote, %0, %1;\n"
                  "mbarrier.arrive.shared::cluster.b64 _, [remote];\n}" ::"r"(shared_address(barrier)), "r"(rank) : "memory");
 }
+// Lanes of a warp that give a stage back for all of it: one will do, behind a __syncwarp. compute-sanitizer's racecheck takes the reads of the
+// others for races, as if it knew only what the arriving lane has done; where all 32 arrive it reports none.
+#ifndef GIVERS
+#define GIVERS 1
+#endif
+// A warp gives back what all its lanes have read, if there is any, to its own block or to each of a cluster of BLOCKS.
+template <int BLOCKS = 1> DEVICE void give_back(u64* empty, int lane, bool any = true) {
+    __syncwarp();
+#pragma unroll
+    for (int at = 0; at < GIVERS * BLOCKS; at += 32)
+        if (any && at + lane < GIVERS * BLOCKS) BLOCKS == 1 ? barrier_arrive(empty) : barrier_arrive_at(empty, (at + lane) / GIVERS);
+}
 DEVICE void barrier_wait(u64* barrier, int parity) {
     asm volatile("{\n.reg .pred done;\nagain:\nmbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n@!done bra again;\n}"
                  ::"r"(shared_address(barrier)), "r"(parity) : "memory");

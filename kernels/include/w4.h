@@ -74,9 +74,9 @@ template <int COUNT> struct GroupPlaces {
 };
 
 // sum += of MINE strips, whose units lie one after the other, a group of k times COUNT tokens, by a warp: `weights` and `tokens` are how far the
-// stage's lie behind the first one's. Calls `give_back` when both have been read.
-template <int MINE, int COUNT, typename GiveBack>
-DEVICE void multiply_group(float (&sum)[MINE][COUNT / 2], const GroupPlaces<COUNT>& of, u32 weights, u32 tokens, GiveBack&& give_back) {
+// stage's lie behind the first one's. Calls `have_read` when both have been read.
+template <int MINE, int COUNT, typename HaveRead>
+DEVICE void multiply_group(float (&sum)[MINE][COUNT / 2], const GroupPlaces<COUNT>& of, u32 weights, u32 tokens, HaveRead&& have_read) {
     constexpr int CHAINS = MINE * COUNT <= 16 ? 2 : 1;  // sums that do not wait for each other
     float of_group[CHAINS][MINE][COUNT / 2] = {};       // without its scales
     u32 scales[MINE];
@@ -92,7 +92,7 @@ DEVICE void multiply_group(float (&sum)[MINE][COUNT / 2], const GroupPlaces<COUN
         if (half == 1) {
 #pragma unroll
             for (int r = 0; r < MINE; ++r) scales[r] = load_shared(of.scales + weights + r * UNIT_BYTES);
-            give_back();
+            have_read();
         }
 #pragma unroll
         for (int step = 0; step < 4; ++step)
@@ -110,7 +110,8 @@ DEVICE void multiply_group(float (&sum)[MINE][COUNT / 2], const GroupPlaces<COUN
 #pragma unroll
     for (int r = 0; r < MINE; ++r) {
 #pragma unroll
-        for (int i = 0; i < COUNT / 2; ++i) of_group[0][r][i] += CHAINS == 2 ? of_group[CHAINS - 1][r][i] : 0.0f;
+        for (int i = 0; i < COUNT / 2; ++i)
+            if (CHAINS == 2) of_group[0][r][i] += of_group[CHAINS - 1][r][i];
         add_scaled(sum[r], of_group[0][r], scales[r]);
     }
 }
