@@ -41,6 +41,23 @@ use timing::median;
 /// Pairs of measurements for each product once the clock has settled; three before show what a pause of some milliseconds is worth.
 const PAIRS: usize = 11;
 
+/// Everything that the record's figures depend on.
+const SOURCES: &[&str] = &[
+    "kernels/gemm/k17_stream_k.cu",
+    "kernels/src/tensor_map.rs",
+    "kernels/include/gpu.h",
+    "kernels/include/sm90.h",
+    "kernels/include/wgmma.h",
+    "kernels/include/stream_k.h",
+    "kernels/include/cluster_sum.h",
+    "kernels/include/cluster_tiles.h",
+    "kernels/include/epilogue.h",
+    "stages/05-gemm/src",
+    "stages/05-gemm/tuned.csv",
+    "stages/05-gemm/benches/gemm.rs",
+    "stages/05-gemm/benches/gemm",
+];
+
 fn main() -> Result<()> {
     let variable = |name: &str| std::env::var(name).ok();
     let (label, element) = match variable("ELEMENT").as_deref() {
@@ -63,6 +80,8 @@ fn main() -> Result<()> {
     let mut series = Vec::new();
     let mut ratios: Vec<Vec<f64>> = Vec::new();
     let mut rested_ratios: Vec<Vec<f64>> = Vec::new();
+    // With up to 16 tokens: megabytes of weights, and gigabytes a second of all operands.
+    let mut streams: Vec<(f64, f64)> = Vec::new();
     for &problem in &problems {
         let case = Case::new(&device, &pool, problem);
         let Some(peer) = case.peers(&library)? else {
@@ -87,9 +106,7 @@ fn main() -> Result<()> {
         );
         let pair = || Ok((case.time(&peer)? * 1e3, case.time(&ours)? * 1e3));
         let rested = [pair()?, pair()?, pair()?];
-        if Machine::H200.takes_power(&problem) {
-            settle(|| pair().map(|_| ()))?;
-        }
+        settle(&Machine::H200, &problem, || pair().map(|_| ()))?;
         let pairs = (0..PAIRS).map(|_| pair()).collect::<Result<Vec<_>>>()?;
         let of_pairs =
             |pairs: &[(f64, f64)]| pairs.iter().map(|(peer, ours)| peer / ours).collect();
@@ -117,6 +134,10 @@ fn main() -> Result<()> {
                 samples,
             });
         }
+        if problem.m <= 16 {
+            let weights = problem.n * problem.k * element.bytes();
+            streams.push((weights as f64 / 1e6, problem.bytes() / ns));
+        }
         ratios.push(ratio);
         rested_ratios.push(at_first);
     }
@@ -132,6 +153,18 @@ fn main() -> Result<()> {
         median(at_first.clone())
     );
     if variable("RECORD").is_some() {
+        for (name, from, to) in [
+            ("least-rate/100", 100.0, f64::INFINITY),
+            ("least-rate/32", 32.0, 64.0),
+        ] {
+            let of_size = streams.iter().filter(|(size, _)| (from..to).contains(size));
+            series.push(Series {
+                name: name.to_owned(),
+                unit: "GB/s".to_owned(),
+                floor: None,
+                samples: vec![of_size.map(|(_, rate)| *rate).fold(f64::INFINITY, f64::min)],
+            });
+        }
         for (name, samples) in [
             ("geometric-mean", means),
             ("geometric-mean-after-a-pause", at_first),
@@ -144,35 +177,26 @@ fn main() -> Result<()> {
                 samples,
             });
         }
-        let mut record = benches::gpu::record(
-            &format!("05-gemm-{label}"),
-            &format!("GEMM in {label} beside cuBLASLt"),
-            &format!("ELEMENT={label} RECORD=1 cargo bench -p stage-05 --bench gemm"),
-            &device.name(),
-            &benches::gpu::driver(),
-            &[
-                "kernels/gemm/k17_stream_k.cu",
-                "kernels/src/tensor_map.rs",
-                "kernels/include/gpu.h",
-                "kernels/include/sm90.h",
-                "kernels/include/wgmma.h",
-                "kernels/include/stream_k.h",
-                "kernels/include/cluster_sum.h",
-                "kernels/include/cluster_tiles.h",
-                "kernels/include/epilogue.h",
-                "stages/05-gemm/src",
-                "stages/05-gemm/tuned.csv",
-                "stages/05-gemm/benches/gemm.rs",
-                "stages/05-gemm/benches/gemm",
-            ],
-        );
-        record.series = series;
-        let path = record
-            .save(&benches::gpu::root())
-            .expect("the record can be written");
-        println!("wrote {}", path.display());
+        save(label, &device, series);
     }
     Ok(())
+}
+
+/// Writes the record.
+fn save(label: &str, device: &Device, series: Vec<Series>) {
+    let mut record = benches::gpu::record(
+        &format!("05-gemm-{label}"),
+        &format!("GEMM in {label} beside cuBLASLt"),
+        &format!("ELEMENT={label} RECORD=1 cargo bench -p stage-05 --bench gemm"),
+        &device.name(),
+        &benches::gpu::driver(),
+        SOURCES,
+    );
+    record.series = series;
+    let path = record
+        .save(&benches::gpu::root())
+        .expect("the record can be written");
+    println!("wrote {}", path.display());
 }
 
 /// The fastest plan.
@@ -187,9 +211,9 @@ fn best(case: &Case<'_>, gemm: &Gemm, peer: &Graph) -> Result<(Split, Plan)> {
     let all = all.into_iter().filter(|(_, plan)| tried(&case::name(plan)));
     let graphs = all.map(|plan| Ok((plan, case.ours(gemm, &plan.1)?)));
     let graphs = graphs.collect::<Result<_>>()?;
-    if Machine::H200.takes_power(&case.problem) {
-        settle(|| case.time(peer).map(|_| ()))?;
-    }
+    settle(&Machine::H200, &case.problem, || {
+        case.time(peer).map(|_| ())
+    })?;
     let found = rank(graphs, peer, |graph| case.time(graph))?;
     for (ratio, (_, plan)) in &found {
         println!("  {:.3} {}", 1.0 / ratio, case::name(plan));

@@ -150,10 +150,13 @@ fn main() -> Result<()> {
                 wrong += 1;
                 continue;
             }
-            found.push((case.quick(&graph)?, plan, graph));
+            found.push((plan, graph));
         }
-        found.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let Some((_, plan, graph)) = found.first() else {
+        let graphs: Vec<_> = found.iter().map(|(_, graph)| graph).collect();
+        let times = timing::in_turns(3, &graphs, |graph| case.time(graph))?;
+        let mut timed: Vec<_> = times.into_iter().map(median).zip(&found).collect();
+        timed.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let Some((_, (plan, graph))) = timed.first() else {
             continue;
         };
         let peer = sparselt.as_ref().ok();
@@ -165,15 +168,8 @@ fn main() -> Result<()> {
             ("cublaslt", &of_cublaslt),
         ];
         graphs.extend(peer.as_ref().map(|(_, graph)| ("cusparselt", graph)));
-        for (_, graph) in &graphs {
-            case.quick(graph)?;
-        }
-        let mut times = vec![Vec::new(); graphs.len()];
-        for _ in 0..ROUNDS {
-            for (samples, (_, graph)) in times.iter_mut().zip(&graphs) {
-                samples.push(timing::time(&device, graph, case.launches)?);
-            }
-        }
+        let all: Vec<_> = graphs.iter().map(|(_, graph)| *graph).collect();
+        let times = timing::in_turns(ROUNDS, &all, |graph| case.time(graph))?;
         let error = case.sparse_error(graph, &kept, &mut random)?;
         if error.is_nan() || error > 1e-2 {
             println!(
@@ -219,8 +215,8 @@ fn main() -> Result<()> {
             }
         }
         print!(" | {}", name(plan));
-        let was = found.iter().find(|(_, plan, _)| *plan == chosen);
-        if let Some((time, was, _)) = was.filter(|_| *plan != chosen) {
+        let was = timed.iter().find(|(_, (plan, _))| *plan == chosen);
+        if let Some((time, (was, _))) = was.filter(|_| *plan != chosen) {
             print!(" | chosen {time:.2} {}", name(was));
         }
         println!();

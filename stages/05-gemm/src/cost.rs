@@ -1,7 +1,7 @@
 //! How long a plan should take: the arithmetic that an engineer does before measuring.
 //!
-//! A model of five terms with the machine's rates, no fit to measurements. It ranks configurations for products that nobody has tuned, and
-//! says why one is slow. Invariant: never below the floor, the larger of bytes over bandwidth and operations over rate.
+//! A model of five terms with the machine's rates; one factor, in `pieces`, is fitted to a measurement. It ranks configurations for products
+//! that nobody has tuned, and says why one is slow. Invariant: never below the floor, the larger of bytes over bandwidth and operations over rate.
 
 use crate::config::Config;
 use crate::plan::Plan;
@@ -45,11 +45,6 @@ impl Machine {
     /// Microseconds that no kernel beats.
     pub fn floor(&self, problem: &Problem) -> f64 {
         (problem.bytes() / self.memory).max(problem.operations() / self.rate(problem.element))
-    }
-
-    /// Whether the tensor cores are busy for half of the time or more, so that the clock may be the one that the power allows.
-    pub fn takes_power(&self, problem: &Problem) -> bool {
-        2.0 * problem.operations() / self.rate(problem.element) >= self.floor(problem)
     }
 }
 
@@ -103,8 +98,8 @@ pub fn l2_bytes(problem: &Problem, plan: &Plan) -> f64 {
 }
 
 /// Bytes a microsecond from device memory in pieces as long as a stage is wide: rows of 128 bytes were seen to come a fiftieth slower than
-/// longer ones.
-pub fn pieces(config: &Config, machine: &Machine) -> f64 {
+/// longer ones, by one product of few tokens.
+fn pieces(config: &Config, machine: &Machine) -> f64 {
     machine.memory * if config.ks == 1 { 0.98 } else { 1.0 }
 }
 

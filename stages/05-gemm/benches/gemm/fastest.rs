@@ -1,7 +1,7 @@
 //! The peer at its best.
 
 use crate::cublaslt::Product;
-use crate::timing::{median, quick, time};
+use crate::timing::{in_turns, median, time};
 use kernels::{Device, Graph, Result};
 
 /// The fastest of the algorithms that cuBLASLt's heuristic names, as a graph of `launches` products on these operands (A, B, C) in turn;
@@ -23,24 +23,14 @@ pub fn fastest(
             turns.for_each(|one| run(one).expect("it ran before"));
             Ok(())
         })?;
-        let time = quick(device, &graph, launches)?;
-        found.push((time, graph, algorithm));
+        found.push((algorithm, graph));
     }
-    // The best again in turns: the first to be timed had the highest clock.
-    found.sort_by(|a, b| a.0.total_cmp(&b.0));
-    found.truncate(3);
-    let mut times = vec![Vec::new(); found.len()];
-    for _ in 0..5 {
-        for (samples, (_, graph, _)) in times.iter_mut().zip(&found) {
-            samples.push(time(device, graph, launches)?);
-        }
-    }
-    for ((time, ..), samples) in found.iter_mut().zip(times) {
-        *time = median(samples);
-    }
-    let best = found.into_iter().min_by(|a, b| a.0.total_cmp(&b.0));
-    if let (Some((time, _, algorithm)), Some(_)) = (&best, std::env::var_os("PEER")) {
+    let graphs: Vec<_> = found.iter().map(|(_, graph)| graph).collect();
+    let times = in_turns(5, &graphs, |graph| time(device, graph, launches))?;
+    let timed = times.into_iter().map(median).zip(found);
+    let best = timed.min_by(|a, b| a.0.total_cmp(&b.0));
+    if let (Some((time, (algorithm, _))), Some(_)) = (&best, std::env::var_os("PEER")) {
         println!("  {time:.2} us {}", product.describe(algorithm));
     }
-    Ok(best.map(|(_, graph, _)| graph))
+    Ok(best.map(|(_, (_, graph))| graph))
 }

@@ -12,11 +12,20 @@ pub fn time(device: &Device, graph: &Graph, launches: usize) -> Result<f64> {
     Ok(start.microseconds_to(&end)? / launches as f64)
 }
 
-/// Once to warm up, then the median of three.
-pub fn quick(device: &Device, graph: &Graph, launches: usize) -> Result<f64> {
-    time(device, graph, launches)?;
-    let times = (0..3).map(|_| time(device, graph, launches));
-    Ok(median(times.collect::<Result<_>>()?))
+/// As many times of each graph as there are `rounds`, by `time`, one graph after the other in every round, so that all share in what the clock
+/// does meanwhile: a GPU at its power limit clocks lower after hard work than after a pause, and times far apart say little.
+pub fn in_turns(
+    rounds: usize,
+    graphs: &[&Graph],
+    time: impl Fn(&Graph) -> Result<f64>,
+) -> Result<Vec<Vec<f64>>> {
+    let mut times = vec![Vec::with_capacity(rounds); graphs.len()];
+    for _ in 0..rounds {
+        for (samples, graph) in times.iter_mut().zip(graphs) {
+            samples.push(time(graph)?);
+        }
+    }
+    Ok(times)
 }
 
 /// The middle sample.

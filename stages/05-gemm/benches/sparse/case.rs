@@ -31,8 +31,9 @@ impl Case<'_> {
         (self.problem.m, self.problem.n, self.problem.k)
     }
 
-    pub fn quick(&self, graph: &Graph) -> Result<f64> {
-        timing::quick(self.device, graph, self.launches)
+    /// Microseconds of one product.
+    pub fn time(&self, graph: &Graph) -> Result<f64> {
+        timing::time(self.device, graph, self.launches)
     }
 
     /// What launch `i` works on.
