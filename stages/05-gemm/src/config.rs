@@ -123,6 +123,7 @@ pub const CONFIGS: &[Config] = &[
     in_turns(64, 192, 6, 2),
     in_turns(64, 256, 5, 1),
     in_turns(64, 256, 5, 2),
+    in_turns(128, 112, 6, 1),
     in_turns(128, 128, 6, 1),
     in_turns(128, 128, 6, 2),
     in_turns(128, 160, 5, 1),

@@ -14,30 +14,32 @@ pub const BLOCK_CONFIGS: &[Config] = &[
     config(true, 64, 16, 2, 5, 1, 2),
     config(true, 64, 16, 4, 5, 1, 1),
     config(true, 64, 32, 2, 4, 1, 2),
-    config(true, 64, 64, 2, 6, 1, 1),
     config(true, 64, 64, 4, 3, 1, 1),
     config(true, 128, 8, 1, 6, 1, 2),
     config(true, 128, 16, 1, 5, 1, 2),
     config(true, 128, 8, 2, 6, 1, 1),
     config(true, 128, 16, 2, 5, 1, 1),
-    config(true, 128, 32, 2, 5, 1, 1),
     config(true, 128, 64, 2, 4, 1, 1),
-    config(true, 64, 128, 1, 8, 1, 1),
-    config(true, 128, 128, 1, 6, 1, 1),
-    config(true, 128, 128, 1, 6, 2, 1),
-    config(false, 128, 64, 1, 8, 1, 1),
-    config(false, 128, 64, 2, 4, 1, 1),
-    config(false, 128, 128, 1, 6, 1, 1),
-    config(false, 128, 128, 1, 6, 2, 1),
+    config(false, 64, 64, 2, 6, 1, 1),
+    config(false, 64, 128, 2, 4, 2, 1),
+    config(false, 128, 128, 2, 3, 1, 1),
+    config(false, 128, 160, 1, 5, 1, 1),
+    config(false, 128, 192, 1, 5, 1, 1),
+    config(false, 128, 192, 1, 5, 2, 1),
     config(false, 128, 256, 1, 4, 1, 1),
     config(false, 128, 256, 1, 4, 2, 1),
 ];
 
+/// Columns of a product: as many as the tile has or 128, of which 256 are two.
+fn columns(config: &Config) -> usize {
+    if config.bq > 192 { 128 } else { config.bq }
+}
+
 /// The kernel's parameters for a configuration.
 pub fn block_parameters(config: &Config) -> Values {
-    let columns = config.bq.min(128);
+    let columns = columns(config);
     // Two temporaries where a stage has two products and registers are left.
-    let two = config.ks * config.bq / columns >= 2 && config.bq <= 64;
+    let two = config.ks * config.bq / columns >= 2 && config.bq <= 128;
     let store = config.bq.min(if config.occupancy == 2 { 16 } else { 32 });
     let tokens = if config.swap {
         config.bq.max(64)

@@ -57,6 +57,7 @@ pub const W4_CONFIGS: &[W4Config] = &[
     config(2, 1, 4, 8, 2),
     config(3, 1, 4, 8, 2),
     config(4, 1, 4, 8, 2),
+    config(5, 1, 4, 8, 2),
     config(1, 2, 4, 8, 2),
     config(2, 2, 4, 8, 2),
     config(1, 3, 4, 8, 2),

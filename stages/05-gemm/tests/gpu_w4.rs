@@ -132,6 +132,13 @@ fn small_and_odd_sizes_are_right() {
     check(&sizes);
 }
 
+/// Few enough for compute-sanitizer, which takes many minutes over the others.
+#[test]
+#[ignore = "needs a CUDA GPU"]
+fn a_size_for_each_tile_is_right() {
+    check(&[2, 7, 11, 20, 40].map(|m| (m, 200, 384)));
+}
+
 #[test]
 #[ignore = "needs a CUDA GPU"]
 fn sizes_of_models_are_right() {
