@@ -180,14 +180,16 @@ fn survives(
 }
 
 /// Walks the learner's way: all blank, then solved one by one. Each time the stage's tests must stop at the first unfinished task, whose
-/// target comes after those of the solved ones.
+/// target comes after those of the solved ones. A target that has passed once ran into no blank, so that solving more changes nothing that
+/// it does: each is run at the first step that it must pass at.
 fn order_fails(scratch: &Scratch, stage: &Stage) -> Result<Option<String>> {
     let blank = |task| scratch.blank(stage, task);
     let originals: Vec<_> = stage.tasks.iter().map(blank).collect::<Result<_>>()?;
     let mut problem = None;
+    let mut solved = None;
     for (task, original) in stage.tasks.iter().zip(&originals) {
         if problem.is_none() {
-            let run = test_up_to(scratch, stage, &task.test)?;
+            let run = test_between(scratch, stage, solved.replace(&task.test), &task.test)?;
             let stopped_here = run.output.contains(&format!("--test {}`", task.test));
             if run.success || !stopped_here || !run.output.contains(&task.message(stage)) {
                 problem = Some(format!(
@@ -204,15 +206,24 @@ fn order_fails(scratch: &Scratch, stage: &Stage) -> Result<Option<String>> {
     Ok(problem)
 }
 
-/// What a learner runs, `cargo test -p stage-NN`, as far as the target `last`: cargo runs targets in the order of their names and stops at
-/// the first that fails, so those behind need not be built.
-fn test_up_to(scratch: &Scratch, stage: &Stage, last: &str) -> Result<crate::cargo::Run> {
+/// What a learner runs, `cargo test -p stage-NN`, from the target of the last solved task, or from the unit tests, to the target `last`:
+/// cargo runs targets in the order of their names and stops at the first that fails, so those behind need not be built.
+fn test_between(
+    scratch: &Scratch,
+    stage: &Stage,
+    solved: Option<&String>,
+    last: &str,
+) -> Result<crate::cargo::Run> {
     let mut command = cargo(&scratch.workspace.root, &scratch.target);
-    command.args(["test", "--locked", "-p", &stage.package(), "--lib"]);
+    command.args(["test", "--locked", "-p", &stage.package()]);
+    if solved.is_none() {
+        command.arg("--lib");
+    }
+    let first = solved.map_or("", String::as_str);
     let tests = scratch.workspace.root.join(&stage.folder).join("tests");
     for file in files(&tests, "rs") {
         let target = file_name(&file).trim_end_matches(".rs").to_owned();
-        if file.parent() == Some(&tests) && target.as_str() <= last {
+        if file.parent() == Some(&tests) && (first..=last).contains(&target.as_str()) {
             command.args(["--test", &target]);
         }
     }
