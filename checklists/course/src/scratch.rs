@@ -36,6 +36,7 @@ impl Scratch {
                 std::fs::remove_file(&file).map_err(|error| Error::at(&file, error))?;
             }
         }
+        build_quickly(&root)?;
         Ok(Self {
             workspace: Workspace::at(root),
             target,
@@ -72,6 +73,25 @@ impl Scratch {
         let body = Region::find(original, &task.name)?.body(original);
         self.edit(task, |_, _| body).map(drop)
     }
+}
+
+/// Builds here are hundreds and what they run is short: packages that the workspace optimises beyond its own level are built at that level.
+/// Cargo reads the file because it lies in a folder above the copy.
+fn build_quickly(root: &Path) -> Result<()> {
+    let manifest: toml::Table = crate::error::read_toml(&root.join("Cargo.toml"))?;
+    let Some(dev) = manifest.get("profile").and_then(|all| all.get("dev")) else {
+        return Ok(());
+    };
+    let (Some(level), Some(packages)) = (dev.get("opt-level"), dev.get("package")) else {
+        return Ok(());
+    };
+    let names = packages.as_table().into_iter().flat_map(toml::Table::keys);
+    let lines = names.map(|name| format!("[profile.dev.package.{name}]\nopt-level = {level}\n"));
+    let above = root.parent().unwrap_or(root);
+    write(
+        &above.join(".cargo/config.toml"),
+        &lines.collect::<String>(),
+    )
 }
 
 /// Copies where the contents differ; an equal file keeps its time of change, which is what builds go by.
