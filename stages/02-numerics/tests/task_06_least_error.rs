@@ -109,9 +109,14 @@ fn steps_found_before_clip_what_comes_later() {
     let tokens: Vec<f32> = (0..64 * 128)
         .map(|at| gauss(rng) * 4.0f32.powi(at / 128 % 4))
         .collect();
+    // Of the smallest tokens, sixteen: in a single one, rounding can by chance be kinder to the longer step.
+    let smallest = |all: &[f32]| -> Vec<f32> {
+        let tokens = all.chunks_exact(128).step_by(4);
+        tokens.flatten().copied().collect()
+    };
     let wrong = |scheme: Scheme| {
         let made = scheme.quantise(&tokens, [64, 128]).unwrap();
-        numerics::quant::error::mse(&made.dequantise()[..128], &tokens[..128])
+        numerics::quant::error::mse(&smallest(&made.dequantise()), &smallest(&tokens))
     };
     assert!(wrong(Scheme::int(8)) * 100.0 < wrong(Scheme::int(8).per_tensor()));
     assert!(wrong(Scheme::int(8).blocks(32)) < wrong(Scheme::int(8)));
