@@ -160,7 +160,7 @@ fn check_all(shapes: &[(usize, usize, usize)]) {
     }
 }
 
-/// Few enough for compute-sanitizer, which takes many minutes over the others.
+/// Few enough for racecheck, which was not through the others after two minutes.
 #[test]
 #[ignore = "needs a CUDA GPU"]
 fn every_configuration_is_right_on_one_shape() {

@@ -132,7 +132,7 @@ fn small_and_odd_sizes_are_right() {
     check(&sizes);
 }
 
-/// Few enough for compute-sanitizer, which takes many minutes over the others.
+/// Few enough for racecheck, which was not through the others after two minutes.
 #[test]
 #[ignore = "needs a CUDA GPU"]
 fn a_size_for_each_tile_is_right() {
