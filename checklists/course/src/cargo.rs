@@ -1,4 +1,4 @@
-//! Test binaries: built through cargo, then run one by one with a time limit.
+//! Tests and examples: built through cargo, then run one by one with a time limit.
 
 use crate::error::{Error, Result};
 use serde::Deserialize;
@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// One test target, built.
+/// A test target or an example, built.
 #[derive(Debug, Clone)]
-pub struct TestBinary {
+pub struct Program {
     /// `stage-08`.
     pub package: String,
-    /// `task_01_alloc`; `lib` or `bin` for unit tests.
+    /// `task_01_alloc`, or an example's name; `lib` or `bin` for unit tests.
     pub target: String,
     /// The program.
     pub executable: PathBuf,
@@ -90,21 +90,47 @@ pub fn cargo(root: &Path, target: &Path) -> Command {
     command
 }
 
-/// Builds the test targets that `selection` names (`-p stage-08 --test task_01_alloc`).
+/// Builds the test targets that `selection` names (`--workspace --test task_01_alloc`). A package selected by itself has dependencies with
+/// fewer features than in the workspace, which cargo builds apart; so who has built the workspace's tests saves time by selecting from it.
 ///
 /// # Errors
 /// If they do not compile; the message is the compiler's.
-pub fn build_tests(root: &Path, target: &Path, selection: &[&str]) -> Result<Vec<TestBinary>> {
+pub fn build_tests(root: &Path, target: &Path, selection: &[&str]) -> Result<Vec<Program>> {
+    let is_test = |_: &str, profile: &Profile| profile.test;
+    build(
+        root,
+        target,
+        &[&["test", "--no-run"], selection].concat(),
+        is_test,
+    )
+}
+
+/// Builds the examples of this name.
+///
+/// # Errors
+/// If they do not compile, or there is none.
+pub fn build_examples(root: &Path, target: &Path, name: &str) -> Result<Vec<Program>> {
+    let is_example = |kind: &str, _: &Profile| kind == "example";
+    build(
+        root,
+        target,
+        &["build", "--workspace", "--example", name],
+        is_example,
+    )
+}
+
+fn build(
+    root: &Path,
+    target: &Path,
+    arguments: &[&str],
+    wanted: impl Fn(&str, &Profile) -> bool,
+) -> Result<Vec<Program>> {
     let mut command = cargo(root, target);
-    command
-        .args([
-            "test",
-            "--no-run",
-            "--locked",
-            "--quiet",
-            "--message-format=json-render-diagnostics",
-        ])
-        .args(selection);
+    command.args(arguments).args([
+        "--locked",
+        "--quiet",
+        "--message-format=json-render-diagnostics",
+    ]);
     let output = command
         .output()
         .map_err(|error| Error(format!("cargo cannot be run: {error}")))?;
@@ -114,27 +140,28 @@ pub fn build_tests(root: &Path, target: &Path, selection: &[&str]) -> Result<Vec
             String::from_utf8_lossy(&output.stderr).trim()
         )));
     }
-    let mut binaries = Vec::new();
+    let mut programs = Vec::new();
     for line in String::from_utf8_lossy(&output.stdout).lines() {
         let Ok(message) = serde_json::from_str::<Message>(line) else {
             continue;
         };
-        let tested = message.reason == "compiler-artifact"
-            && message.profile.is_some_and(|profile| profile.test);
-        let (true, Some(executable), Some(manifest), Some(target)) = (
-            tested,
+        let (Some(profile), Some(executable), Some(manifest), Some(target)) = (
+            message.profile,
             message.executable,
             message.manifest_path,
             message.target,
         ) else {
             continue;
         };
-        let package: Manifest = crate::error::read_toml(&manifest)?;
         let kind = target.kind.first().map_or("", String::as_str);
-        binaries.push(TestBinary {
+        if message.reason != "compiler-artifact" || !wanted(kind, &profile) {
+            continue;
+        }
+        let package: Manifest = crate::error::read_toml(&manifest)?;
+        programs.push(Program {
             package: package.package.name,
             target: match kind {
-                "test" => target.name,
+                "test" | "example" => target.name,
                 "bin" => "bin".to_owned(),
                 _ => "lib".to_owned(),
             },
@@ -142,10 +169,10 @@ pub fn build_tests(root: &Path, target: &Path, selection: &[&str]) -> Result<Vec
             folder: manifest.parent().unwrap_or(root).to_path_buf(),
         });
     }
-    Ok(binaries)
+    Ok(programs)
 }
 
-impl TestBinary {
+impl Program {
     /// Runs it with these arguments.
     ///
     /// # Errors
@@ -160,10 +187,10 @@ impl TestBinary {
         run(command, limit)
     }
 
-    /// How each of these tests ended; a test that the binary does not have is missing from the answer.
+    /// How each of these tests ended; a test that the program does not have is missing from the answer.
     ///
     /// # Errors
-    /// If the binary cannot be started.
+    /// If it cannot be started.
     pub fn outcomes(&self, tests: &[&str], limit: Duration) -> Result<BTreeMap<String, Outcome>> {
         let mut arguments = vec!["--exact"];
         arguments.extend(tests);

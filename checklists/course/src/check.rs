@@ -1,11 +1,12 @@
 //! Proves the exercises: each task alone blank compiles and fails its own test with its own message; in order they unlock one another;
 //! the tests kill every mutant; and the outputs that the book prints are what the examples print.
 
-use crate::cargo::{build_tests, cargo, run};
+use crate::cargo::{Program, Run, build_examples, build_tests, run};
 use crate::error::{Error, Result, read, write};
 use crate::scratch::Scratch;
 use crate::stage::{Mutant, Stage, Task};
 use crate::workspace::{Workspace, file_name, files};
+use std::process::Command;
 use std::time::Duration;
 
 /// A single target takes seconds; a wrong solution that loops is ended after this.
@@ -117,18 +118,24 @@ fn check_stage(
     Ok(())
 }
 
-/// Builds and runs the task's own target: `Ok(Some(..))` is a run that ended, in failure or not; an error means that it does not compile.
-fn judge(scratch: &Scratch, stage: &Stage, task: &Task) -> Result<crate::cargo::Run> {
-    let selection = ["-p", &stage.package(), "--test", &task.test];
-    let binaries = build_tests(&scratch.workspace.root, &scratch.target, &selection)?;
-    let [binary] = &binaries[..] else {
-        return Err(Error(format!(
+/// Builds test targets of the workspace and keeps those of the stage.
+fn tests_of(scratch: &Scratch, stage: &Stage, selection: &[&str]) -> Result<Vec<Program>> {
+    let selection = [&["--workspace"], selection].concat();
+    let mut built = build_tests(&scratch.workspace.root, &scratch.target, &selection)?;
+    built.retain(|program| program.package == stage.package());
+    Ok(built)
+}
+
+/// Builds and runs the task's own target; an error means that it does not compile.
+fn judge(scratch: &Scratch, stage: &Stage, task: &Task) -> Result<Run> {
+    match &tests_of(scratch, stage, &["--test", &task.test])?[..] {
+        [program] => program.run(&[], TARGET_LIMIT),
+        other => Err(Error(format!(
             "{} is not one test target but {}",
             task.test,
-            binaries.len()
-        )));
-    };
-    binary.run(&[], TARGET_LIMIT)
+            other.len()
+        ))),
+    }
 }
 
 fn reference_fails(scratch: &Scratch, stage: &Stage, task: &Task) -> Result<Option<String>> {
@@ -189,17 +196,21 @@ fn order_fails(scratch: &Scratch, stage: &Stage) -> Result<Option<String>> {
     let mut solved = None;
     for (task, original) in stage.tasks.iter().zip(&originals) {
         if problem.is_none() {
-            let run = test_between(scratch, stage, solved.replace(&task.test), &task.test)?;
-            let stopped_here = run.output.contains(&format!("--test {}`", task.test));
-            if run.success || !stopped_here || !run.output.contains(&task.message(stage)) {
-                problem = Some(format!(
-                    "with the tasks before {} solved, `cargo test -p {}` does not stop at {}:\n{}",
+            let found = match test_between(scratch, stage, solved.replace(&task.test), &task.test) {
+                Err(error) => Some(error.to_string()),
+                Ok((last, run)) if last == task.test && !run.success => {
+                    (!run.output.contains(&task.message(stage))).then_some(run.output)
+                }
+                Ok((last, run)) => Some(format!("the last that ran is {last}:\n{}", run.output)),
+            };
+            problem = found.map(|found| {
+                format!(
+                    "with the tasks before {} solved, `cargo test -p {}` does not stop at {}: {found}",
                     task.name,
                     stage.package(),
                     task.test,
-                    run.stdout.trim()
-                ));
-            }
+                )
+            });
         }
         scratch.put_back(task, original)?;
     }
@@ -207,27 +218,39 @@ fn order_fails(scratch: &Scratch, stage: &Stage) -> Result<Option<String>> {
 }
 
 /// What a learner runs, `cargo test -p stage-NN`, from the target of the last solved task, or from the unit tests, to the target `last`:
-/// cargo runs targets in the order of their names and stops at the first that fails, so those behind need not be built.
+/// cargo runs the unit tests, then targets in the order of their names, and stops at the first that fails, so those behind need not be
+/// built. The answer is the target that ran last, and its run.
 fn test_between(
     scratch: &Scratch,
     stage: &Stage,
     solved: Option<&String>,
     last: &str,
-) -> Result<crate::cargo::Run> {
-    let mut command = cargo(&scratch.workspace.root, &scratch.target);
-    command.args(["test", "--locked", "-p", &stage.package()]);
-    if solved.is_none() {
-        command.arg("--lib");
-    }
+) -> Result<(String, Run)> {
     let first = solved.map_or("", String::as_str);
     let tests = scratch.workspace.root.join(&stage.folder).join("tests");
-    for file in files(&tests, "rs") {
-        let target = file_name(&file).trim_end_matches(".rs").to_owned();
-        if file.parent() == Some(&tests) && (first..=last).contains(&target.as_str()) {
-            command.args(["--test", &target]);
+    let targets: Vec<_> = files(&tests, "rs")
+        .iter()
+        .filter(|file| file.parent() == Some(&tests))
+        .map(|file| file_name(file).trim_end_matches(".rs").to_owned())
+        .filter(|target| (first..=last).contains(&target.as_str()))
+        .collect();
+    let mut selection = Vec::new();
+    if solved.is_none() {
+        selection.push("--lib");
+    }
+    selection.extend(targets.iter().flat_map(|target| ["--test", target]));
+    let mut programs = tests_of(scratch, stage, &selection)?;
+    programs.sort_by_key(|program| (program.target != "lib", program.target.clone()));
+    let mut outcome = Err(Error(format!("there is no target up to {last}")));
+    for program in programs {
+        let run = program.run(&[], STAGE_LIMIT)?;
+        let failed = !run.success;
+        outcome = Ok((program.target, run));
+        if failed {
+            break;
         }
     }
-    run(command, STAGE_LIMIT)
+    outcome
 }
 
 /// Holds `book/outputs/NN-EXAMPLE.txt` to what the example prints. With the environment variable `UPDATE_OUTPUTS` set, writes it.
@@ -245,16 +268,14 @@ fn check_outputs(
         else {
             continue;
         };
-        let mut command = cargo(&scratch.workspace.root, &scratch.target);
-        command.args([
-            "run",
-            "--locked",
-            "--quiet",
-            "-p",
-            &stage.package(),
-            "--example",
-            example,
-        ]);
+        let mut built = build_examples(&scratch.workspace.root, &scratch.target, example)?;
+        built.retain(|program| program.package == stage.package());
+        let [program] = &built[..] else {
+            problems.push(format!("book/outputs/{name} is of no example"));
+            continue;
+        };
+        let mut command = Command::new(&program.executable);
+        command.current_dir(&scratch.workspace.root);
         let run = run(command, STAGE_LIMIT)?;
         if std::env::var_os("UPDATE_OUTPUTS").is_some() && run.success {
             write(&file, &run.stdout)?;

@@ -1,4 +1,4 @@
-//! How tokens become text that can be told: `cargo run -p stage-11 --example tour`.
+//! How tokens become text that can be told: `cargo run -p stage-11 --example token_text`.
 
 use serving::detokenize::{Decode, Detokenizer};
 use serving::stop::StopScanner;

@@ -1,4 +1,4 @@
-//! What can be said of memory without a clock: `cargo run -p stage-01 --example tour`.
+//! What can be said of memory without a clock: `cargo run -p stage-01 --example no_clock`.
 
 use memory_hierarchy::cache_model::{CacheModel, Order};
 use memory_hierarchy::probe::SplitMix;

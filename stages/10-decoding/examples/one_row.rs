@@ -1,5 +1,5 @@
 //! One row of logits under different parameters, and a seed that draws the same whatever happens around it:
-//! `cargo run -p stage-10 --example tour`.
+//! `cargo run -p stage-10 --example one_row`.
 
 use decoding::{Sampler, SamplingParams, TokenHistory};
 

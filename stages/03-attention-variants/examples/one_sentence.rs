@@ -1,4 +1,4 @@
-//! One sentence through attention: who looks at whom, and that cutting it up changes nothing: `cargo run -p stage-03 --example tour`.
+//! One sentence through attention: who looks at whom, and that cutting it up changes nothing: `cargo run -p stage-03 --example one_sentence`.
 
 use attention_variants::activation::softmax;
 use attention_variants::variants::{HeadShape, KvCache, Visibility, decode, prefill};

@@ -1,4 +1,4 @@
-//! A number, a block of weights and a product, in fewer bits: `cargo run -p stage-02 --example tour`.
+//! A number, a block of weights and a product, in fewer bits: `cargo run -p stage-02 --example fewer_bits`.
 
 use memory_hierarchy::Pool;
 use numerics::blocks::{BLOCK, Q4, Q8};

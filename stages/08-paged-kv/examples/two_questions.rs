@@ -1,4 +1,4 @@
-//! What the cache does with two questions about one text: `cargo run -p stage-08 --example tour`.
+//! What the cache does with two questions about one text: `cargo run -p stage-08 --example two_questions`.
 
 use paged_kv::{PageTable, PagedKv};
 
