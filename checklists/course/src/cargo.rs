@@ -80,7 +80,7 @@ struct Package {
 }
 
 /// Cargo in `root` with this target folder.
-pub fn cargo(root: &Path, target: &Path) -> Command {
+fn cargo(root: &Path, target: &Path) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command
         .current_dir(root)

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 /// A single target takes seconds; a wrong solution that loops is ended after this.
 const TARGET_LIMIT: Duration = Duration::from_secs(60);
-/// The targets of a stage, built and run.
+/// A target that is no task's, or an example.
 const STAGE_LIMIT: Duration = Duration::from_secs(900);
 
 /// What the emulator says of a kernel that the host's compiler refuses.
@@ -268,7 +268,13 @@ fn check_outputs(
         else {
             continue;
         };
-        let mut built = build_examples(&scratch.workspace.root, &scratch.target, example)?;
+        let mut built = match build_examples(&scratch.workspace.root, &scratch.target, example) {
+            Ok(built) => built,
+            Err(error) => {
+                problems.push(format!("book/outputs/{name}: the example {error}"));
+                continue;
+            }
+        };
         built.retain(|program| program.package == stage.package());
         let [program] = &built[..] else {
             problems.push(format!("book/outputs/{name} is of no example"));

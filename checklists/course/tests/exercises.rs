@@ -72,6 +72,26 @@ fn a_mutant_that_does_not_compile_or_apply_is_caught() {
 }
 
 #[test]
+fn an_output_that_no_example_prints_is_caught() {
+    let miniature = Miniature::new();
+    let example = "stages/01-tiny/examples/count.rs";
+    let output = "book/outputs/01-count.txt";
+    miniature.write(output, "12\n");
+    assert!(
+        complaint(&miniature).contains("book/outputs/01-count.txt: the example does not compile")
+    );
+    miniature.write(
+        example,
+        "fn main() {\n    println!(\"{}\", tiny::two(10));\n}\n",
+    );
+    assert!(check(&miniature.workspace(), &[], |_| {}).is_ok());
+    miniature.write(output, "13\n");
+    assert!(
+        complaint(&miniature).contains("book/outputs/01-count.txt is not what the example prints")
+    );
+}
+
+#[test]
 fn missing_parts_are_caught() {
     let miniature = Miniature::new();
     miniature.replace(
