@@ -213,6 +213,28 @@ pub fn parse_outcomes(output: &str) -> BTreeMap<String, Outcome> {
     output.lines().filter_map(line).collect()
 }
 
+/// Reads what `cargo test` printed, errors and output in one: how the tests of each program ended, by the program's file name.
+pub fn parse_test_run(output: &str) -> BTreeMap<String, BTreeMap<String, Outcome>> {
+    let program = |line: &str| {
+        let (_, path) = line.trim().strip_prefix("Running ")?.rsplit_once('(')?;
+        let name = Path::new(path.strip_suffix(')')?).file_name()?;
+        Some(name.to_string_lossy().into_owned())
+    };
+    let mut found: BTreeMap<_, BTreeMap<_, _>> = BTreeMap::new();
+    let mut current = None;
+    for line in output.lines() {
+        if line.trim().starts_with("Doc-tests ") {
+            current = None;
+        } else if let Some(name) = program(line) {
+            current = Some(name);
+        } else if let Some(name) = &current {
+            let outcomes = parse_outcomes(line);
+            found.entry(name.clone()).or_default().extend(outcomes);
+        }
+    }
+    found
+}
+
 /// Runs a program to its end, or ends it after `limit`. Its output is drained while it runs, so that a full pipe cannot stop it.
 ///
 /// # Errors
@@ -284,6 +306,19 @@ mod tests {
         assert_eq!(found["two"], Outcome::Passed);
         assert_eq!(found["three"], Outcome::Ignored);
         assert_eq!(found["four"], Outcome::Failed);
+    }
+
+    #[test]
+    fn reads_which_program_ran_which_test() {
+        let output = "   Compiling tiny v0.1.0\n     Running unittests src/lib.rs (target/debug/deps/tiny-1a)\n\nrunning 1 test\ntest one ... ok\n\n     Running tests/two.rs (target/debug/deps/two-2b)\ntest one ... FAILED\ntest two ... ok\n   Doc-tests tiny\ntest src/lib.rs - one (line 3) ... ok\n";
+        let found = parse_test_run(output);
+        assert_eq!(found.len(), 2);
+        assert_eq!(
+            found["tiny-1a"],
+            [("one".to_owned(), Outcome::Passed)].into()
+        );
+        assert_eq!(found["two-2b"].len(), 2);
+        assert_eq!(found["two-2b"]["one"], Outcome::Failed);
     }
 
     #[test]

@@ -1,11 +1,12 @@
-//! Proves the exercises: each task alone blank compiles and fails its own test with its own message; in order they unlock one another;
-//! the tests kill every mutant; and the outputs that the book prints are what the examples print.
+//! Proves the exercises: a blank task compiles and fails its own test with its own message; in order they unlock one another; the tests
+//! kill every mutant; and the outputs that the book prints are what the examples print.
 
 use crate::cargo::{Program, Run, build_examples, build_tests, run};
 use crate::error::{Error, Result, read, write};
 use crate::scratch::Scratch;
 use crate::stage::{Mutant, Stage, Task};
 use crate::workspace::{Workspace, file_name, files};
+use std::collections::BTreeMap;
 use std::process::Command;
 use std::time::Duration;
 
@@ -46,11 +47,28 @@ pub fn check(
     };
     let mut summary = Summary::default();
     let scratch = Scratch::of(workspace)?;
+    let mut sound = Vec::new();
     for stage in &stages {
-        summary.problems.extend(stage.problems.clone());
-        if stage.problems.is_empty() {
-            check_stage(&scratch, stage, &mut summary, &mut say)?;
+        let mut problems = stage.problems.clone();
+        for task in &stage.tasks {
+            if task.is_blank(&scratch.workspace, stage).unwrap_or(true) {
+                let (number, name) = (&stage.number, &task.name);
+                problems.push(format!(
+                    "stage {number}: {name} is blank; check runs on the reference"
+                ));
+            }
         }
+        if problems.is_empty() {
+            sound.push(stage);
+        }
+        summary.problems.extend(problems);
+    }
+    let found = unit_tests_fail(&scratch, &sound)?;
+    summary.problems.extend(found);
+    for stage in sound {
+        check_stage(&scratch, stage, &mut summary, &mut say)?;
+    }
+    for stage in &stages {
         check_outputs(&scratch, &workspace.root, stage, &mut summary.problems)?;
     }
     if summary.tasks == 0 {
@@ -66,33 +84,18 @@ fn check_stage(
     summary: &mut Summary,
     say: &mut impl FnMut(&str),
 ) -> Result<()> {
-    if stage
-        .tasks
-        .iter()
-        .any(|task| task.is_blank(&scratch.workspace, stage).unwrap_or(true))
-    {
-        summary.problems.push(format!(
-            "stage {}: a region is blank; check runs on the reference",
-            stage.number
-        ));
-        return Ok(());
-    }
+    let mut wrong = order_fails(scratch, stage)?;
+    let in_order = wrong.is_empty();
     for task in &stage.tasks {
-        let name = format!("{}/{}", stage.number, task.name);
-        let mut problems = Vec::new();
-        if let Some(problem) = reference_fails(scratch, stage, task)? {
-            problems.push(format!("{name}: the reference {problem}"));
-        }
-        if let Some(problem) = blank_passes(scratch, stage, task)? {
-            problems.push(format!("{name}: blank, it {problem}"));
-        }
+        let mut problems = Vec::from_iter(wrong.remove(&task.name));
         let mut killed = 0;
         for mutant in &task.mutants {
             match survives(scratch, stage, task, mutant)? {
-                Some(problem) => problems.push(format!("{name}: mutant {} {problem}", mutant.name)),
+                Some(problem) => problems.push(format!("mutant {} {problem}", mutant.name)),
                 None => killed += 1,
             }
         }
+        let name = format!("{}/{}", stage.number, task.name);
         let state = if problems.is_empty() { "ok" } else { "FAILED" };
         say(&format!(
             "{name:<32} {state:<6} {} hints, {killed} of {} mutants killed by {}",
@@ -102,13 +105,10 @@ fn check_stage(
         ));
         summary.tasks += 1;
         summary.killed += killed;
-        summary.problems.extend(problems);
+        let named = problems.iter().map(|problem| format!("{name}: {problem}"));
+        summary.problems.extend(named);
     }
-    if let Some(problem) = order_fails(scratch, stage)? {
-        summary
-            .problems
-            .push(format!("stage {}: {problem}", stage.number));
-    } else {
+    if in_order {
         say(&format!(
             "{}: {} tasks unlock one another in order",
             stage.number,
@@ -138,34 +138,6 @@ fn judge(scratch: &Scratch, stage: &Stage, task: &Task) -> Result<Run> {
     }
 }
 
-fn reference_fails(scratch: &Scratch, stage: &Stage, task: &Task) -> Result<Option<String>> {
-    Ok(match judge(scratch, stage, task) {
-        Err(error) => Some(error.to_string()),
-        Ok(run) if !run.success => Some(format!("fails {}:\n{}", task.test, run.output)),
-        Ok(run) if run.output.contains("running 0 tests") => {
-            Some(format!("is judged by {}, which has no tests", task.test))
-        }
-        Ok(_) => None,
-    })
-}
-
-fn blank_passes(scratch: &Scratch, stage: &Stage, task: &Task) -> Result<Option<String>> {
-    let original = scratch.blank(stage, task)?;
-    let judged = judge(scratch, stage, task);
-    scratch.put_back(task, &original)?;
-    Ok(match judged {
-        Err(error) => Some(error.to_string()),
-        Ok(run) if run.success => Some(format!("passes {}", task.test)),
-        Ok(run) if !run.output.contains(&task.message(stage)) => Some(format!(
-            "fails {} without the message {:?}:\n{}",
-            task.test,
-            task.message(stage),
-            run.output
-        )),
-        Ok(_) => None,
-    })
-}
-
 fn survives(
     scratch: &Scratch,
     stage: &Stage,
@@ -186,47 +158,92 @@ fn survives(
     })
 }
 
-/// Walks the learner's way: all blank, then solved one by one. Each time the stage's tests must stop at the first unfinished task, whose
-/// target comes after those of the solved ones. A target that has passed once ran into no blank, so that solving more changes nothing that
-/// it does: each is run at the first step that it must pass at.
-fn order_fails(scratch: &Scratch, stage: &Stage) -> Result<Option<String>> {
-    let blank = |task| scratch.blank(stage, task);
-    let originals: Vec<_> = stage.tasks.iter().map(blank).collect::<Result<_>>()?;
-    let mut problem = None;
-    let mut solved = None;
-    for (task, original) in stage.tasks.iter().zip(&originals) {
-        if problem.is_none() {
-            let found = match test_between(scratch, stage, solved.replace(&task.test), &task.test) {
-                Err(error) => Some(error.to_string()),
-                Ok((last, run)) if last == task.test && !run.success => {
-                    (!run.output.contains(&task.message(stage))).then_some(run.output)
-                }
-                Ok((last, run)) => Some(format!("the last that ran is {last}:\n{}", run.output)),
-            };
-            problem = found.map(|found| {
-                format!(
-                    "with the tasks before {} solved, `cargo test -p {}` does not stop at {}: {found}",
-                    task.name,
-                    stage.package(),
-                    task.test,
-                )
-            });
-        }
+/// A learner's `cargo test -p stage-NN` begins with the unit tests, so that these must do without any task. Cargo cannot build those of one
+/// stage with the dependencies that the workspace's have, and building all takes long: they are built once, with the tasks of all stages blank.
+fn unit_tests_fail(scratch: &Scratch, stages: &[&Stage]) -> Result<Vec<String>> {
+    let tasks: Vec<_> = stages
+        .iter()
+        .flat_map(|&stage| stage.tasks.iter().map(move |task| (stage, task)))
+        .collect();
+    let blank = |&(stage, task): &_| scratch.blank(stage, task);
+    let originals: Vec<_> = tasks.iter().map(blank).collect::<Result<_>>()?;
+    let (root, target) = (&scratch.workspace.root, &scratch.target);
+    let built = build_tests(root, target, &["--workspace", "--lib"]);
+    for ((_, task), original) in tasks.iter().zip(&originals) {
         scratch.put_back(task, original)?;
     }
-    Ok(problem)
+    let programs = match built {
+        Ok(programs) => programs,
+        Err(error) => return Ok(vec![format!("with all tasks blank, a library {error}")]),
+    };
+    let mut problems = Vec::new();
+    for stage in stages {
+        let own = |program: &&Program| program.package == stage.package();
+        let problem = match programs.iter().find(own) {
+            None => Some("has no library".to_owned()),
+            Some(program) => {
+                let run = program.run(&[], STAGE_LIMIT)?;
+                (!run.success).then(|| format!("a unit test needs a task:\n{}", run.output))
+            }
+        };
+        problems.extend(problem.map(|problem| format!("stage {}: {problem}", stage.number)));
+    }
+    Ok(problems)
 }
 
-/// What a learner runs, `cargo test -p stage-NN`, from the target of the last solved task, or from the unit tests, to the target `last`:
-/// cargo runs the unit tests, then targets in the order of their names, and stops at the first that fails, so those behind need not be
-/// built. The answer is the target that ran last, and its run.
-fn test_between(
+/// Walks the learner's way: all blank, then solved one by one. Each time the stage's tests must stop at the first unfinished task, whose
+/// target comes after those of the solved ones, and say which it is; at last its target must pass as well. The answer is what is wrong, by
+/// the task's name.
+///
+/// A target that has passed once ran into no blank, so that solving more changes nothing that it does: each is run at the first step that it
+/// must pass at. And a target that has met its task's blank met none behind it, so that it meets this one as well where it alone is blank.
+fn order_fails(scratch: &Scratch, stage: &Stage) -> Result<BTreeMap<String, String>> {
+    let blank = |task| scratch.blank(stage, task);
+    let originals: Vec<_> = stage.tasks.iter().map(blank).collect::<Result<_>>()?;
+    let mut problems = BTreeMap::new();
+    let mut first = String::new();
+    for (task, original) in stage.tasks.iter().zip(&originals) {
+        let found = match tests_between(scratch, stage, &first, &task.test) {
+            Err(error) => Some(format!("blank with all after it, the stage {error}")),
+            Ok((last, run)) if last != task.test => Some(format!(
+                "with the tasks before it solved, `cargo test -p {}` stops at {last}:\n{}",
+                stage.package(),
+                run.output
+            )),
+            Ok((last, run)) if run.success => Some(format!("blank, it passes {last}")),
+            Ok((last, run)) => {
+                let message = task.message(stage);
+                (!run.output.contains(&message)).then(|| {
+                    format!(
+                        "blank, it fails {last} without the message {message:?}:\n{}",
+                        run.output
+                    )
+                })
+            }
+        };
+        problems.extend(found.map(|problem| (task.name.clone(), problem)));
+        first.clone_from(&task.test);
+        scratch.put_back(task, original)?;
+    }
+    if let Some(task) = stage.tasks.last() {
+        let found = match judge(scratch, stage, task) {
+            Err(error) => Some(error.to_string()),
+            Ok(run) => (!run.success).then_some(run.output),
+        };
+        let fault = |found| format!("the reference fails {}:\n{found}", task.test);
+        problems.extend(found.map(|found| (task.name.clone(), fault(found))));
+    }
+    Ok(problems)
+}
+
+/// Runs the stage's test targets from `first` to `last` as cargo does, in the order of their names up to the first that fails. The answer is
+/// the target that ran last, and its run.
+fn tests_between(
     scratch: &Scratch,
     stage: &Stage,
-    solved: Option<&String>,
+    first: &str,
     last: &str,
 ) -> Result<(String, Run)> {
-    let first = solved.map_or("", String::as_str);
     let tests = scratch.workspace.root.join(&stage.folder).join("tests");
     let targets: Vec<_> = files(&tests, "rs")
         .iter()
@@ -234,14 +251,13 @@ fn test_between(
         .map(|file| file_name(file).trim_end_matches(".rs").to_owned())
         .filter(|target| (first..=last).contains(&target.as_str()))
         .collect();
-    let mut selection = Vec::new();
-    if solved.is_none() {
-        selection.push("--lib");
-    }
-    selection.extend(targets.iter().flat_map(|target| ["--test", target]));
+    let selection: Vec<_> = targets
+        .iter()
+        .flat_map(|target| ["--test", target])
+        .collect();
     let mut programs = tests_of(scratch, stage, &selection)?;
-    programs.sort_by_key(|program| (program.target != "lib", program.target.clone()));
-    let mut outcome = Err(Error(format!("there is no target up to {last}")));
+    programs.sort_by(|a, b| a.target.cmp(&b.target));
+    let mut outcome = Err(Error(format!("has no target up to {last}")));
     for program in programs {
         let run = program.run(&[], STAGE_LIMIT)?;
         let failed = !run.success;

@@ -3,6 +3,7 @@
 use clap::{Parser, Subcommand};
 use course::{Error, Workspace, book, check, drill, learn, proofs, status};
 use std::io::{stdin, stdout};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// The course: exercises, proofs and the book.
@@ -56,7 +57,11 @@ enum Verb {
         port: u16,
     },
     /// Check every proof that checklists, chapters and questions name, and write checklists/proofs.txt
-    Proofs,
+    Proofs {
+        /// What `cargo test --workspace` has just printed, 2>&1: its tests are not run again
+        #[arg(long)]
+        ran: Option<PathBuf>,
+    },
     /// What mdBook calls for its preprocessor
     #[command(hide = true)]
     Preprocess {
@@ -107,8 +112,8 @@ fn run(verb: Verb) -> course::Result<()> {
                 book::serve::serve(&workspace, &folder, port)?;
             }
         }
-        Verb::Proofs => {
-            let snapshot = proofs::check(&workspace)?;
+        Verb::Proofs { ran } => {
+            let snapshot = proofs::check(&workspace, ran.as_deref())?;
             println!("{} proofs hold", snapshot.proofs.len());
         }
         // With arguments mdBook asks whether a renderer is supported: all are.

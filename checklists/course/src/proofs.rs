@@ -1,15 +1,15 @@
 //! Checks every proof that the course names: tests ran and passed, records hold what is claimed of them, sections exist.
 
 use crate::book::{Book, references::References};
-use crate::cargo::{Outcome, build_tests};
+use crate::cargo::{Outcome, Program, build_tests, parse_test_run};
 use crate::checklist::{Checklist, Item};
 use crate::error::{Error, Result, read, write};
 use crate::interview::questions;
 use crate::snapshot::{Snapshot, State};
-use crate::workspace::Workspace;
+use crate::workspace::{Workspace, file_name};
 use benches::{Claim, Record};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// A target of the whole project, with its longest test.
@@ -39,13 +39,14 @@ impl Item {
     }
 }
 
-/// Runs the cited tests, checks all proofs, writes the snapshot.
+/// Runs the cited tests, checks all proofs, writes the snapshot. `ran` may be a file of what `cargo test --workspace` has just printed, errors
+/// and output in one: a test whose end it shows is not run again, unless its program was built later.
 ///
 /// # Errors
 /// If a proof does not hold, or the snapshot was not up to date; it is then written, to be looked at and committed.
-pub fn check(workspace: &Workspace) -> Result<Snapshot> {
+pub fn check(workspace: &Workspace, ran: Option<&Path>) -> Result<Snapshot> {
     let cited = Cited::gather(workspace)?;
-    let outcomes = run_tests(workspace, &cited.tests)?;
+    let outcomes = run_tests(workspace, &cited.tests, ran)?;
     let snapshot = cited.verify(workspace, &outcomes)?;
     let path = Snapshot::path(workspace);
     let text = snapshot.render(&cited.checklists);
@@ -216,26 +217,49 @@ impl Cited {
     }
 }
 
-/// Builds all test targets of the project, as `cargo test --workspace` does, and runs the cited tests.
-fn run_tests(workspace: &Workspace, tests: &BTreeSet<String>) -> Result<Outcomes> {
+/// Builds all test targets of the project, as `cargo test --workspace` does, and runs the cited tests but for those whose end `ran` shows.
+fn run_tests(
+    workspace: &Workspace,
+    tests: &BTreeSet<String>,
+    ran: Option<&Path>,
+) -> Result<Outcomes> {
     let target = std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| workspace.root.join("target"), PathBuf::from);
-    let binaries = build_tests(&workspace.root, &target, &["--workspace"])?;
+    let printed = ran.map(read).transpose()?.unwrap_or_default();
+    let mut seen = parse_test_run(&printed);
     let mut outcomes = Outcomes::new();
-    for binary in &binaries {
+    for binary in build_tests(&workspace.root, &target, &["--workspace"])? {
+        let mut found = BTreeMap::new();
+        if let (Some(ran), Some(own)) = (ran, seen.remove(&file_name(&binary.executable)))
+            && !is_newer(&binary, ran)?
+        {
+            found = own;
+        }
         let prefix = format!("{}::{}::", binary.package, binary.target);
         let own: Vec<_> = tests
             .iter()
             .filter_map(|test| test.strip_prefix(&prefix))
+            // Also one whose line is unreadable, because something else was printed into it.
+            .filter(|&test| !found.contains_key(test))
             .collect();
-        if own.is_empty() {
-            continue;
+        if !own.is_empty() {
+            found.extend(binary.outcomes(&own, LIMIT)?);
         }
-        for (test, outcome) in binary.outcomes(&own, LIMIT)? {
-            outcomes.insert(prefix.clone() + &test, outcome);
-        }
+        let named = found
+            .into_iter()
+            .map(|(test, outcome)| (prefix.clone() + &test, outcome));
+        outcomes.extend(named);
     }
     Ok(outcomes)
+}
+
+/// Whether the program was built after the file was written.
+fn is_newer(program: &Program, file: &Path) -> Result<bool> {
+    let changed = |path: &Path| {
+        let time = path.metadata().and_then(|metadata| metadata.modified());
+        time.map_err(|error| Error::at(path, error))
+    };
+    Ok(changed(&program.executable)? > changed(file)?)
 }
 
 /// What a test came to, or why it is no proof.

@@ -53,7 +53,33 @@ fn a_target_that_needs_a_later_task_is_caught() {
     let miniature = Miniature::new();
     miniature.replace(TEST, "10 + 2);", "10 + 2);\n    tiny::four(1);");
     let said = complaint(&miniature);
-    assert!(said.contains("with the tasks before three solved, `cargo test -p stage-01` does not stop at task_3_three"), "{said}");
+    assert!(said.contains("01/three: with the tasks before it solved, `cargo test -p stage-01` stops at task_2_two"), "{said}");
+}
+
+#[test]
+fn a_unit_test_that_needs_a_task_is_caught() {
+    let miniature = Miniature::new();
+    let source = miniature.read(SOURCE);
+    let test = "#[cfg(test)]\nmod tests {\n    #[test]\n    fn counts() {\n        assert_eq!(super::two(10), 12);\n    }\n}\n";
+    miniature.write(SOURCE, &(source + test));
+    let said = complaint(&miniature);
+    assert!(
+        said.contains("stage 01: a unit test needs a task") && said.contains("task 01/two"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_reference_that_fails_is_caught() {
+    let miniature = Miniature::new();
+    miniature.replace(TEST, "10 + 2", "10 + 3");
+    miniature.replace("stages/01-tiny/tests/task_4_four.rs", "10 + 4", "10 + 5");
+    let said = complaint(&miniature);
+    assert!(
+        said.contains("01/three: with the tasks before it solved, `cargo test -p stage-01` stops at task_2_two")
+            && said.contains("01/four: the reference fails task_4_four"),
+        "{said}"
+    );
 }
 
 #[test]

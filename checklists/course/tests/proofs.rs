@@ -12,14 +12,14 @@ const CHECKLIST: &str = "checklists/tiny.toml";
 /// A miniature whose snapshot is up to date.
 fn checked() -> Miniature {
     let miniature = Miniature::new();
-    let first = check(&miniature.workspace()).unwrap_err().to_string();
+    let first = check(&miniature.workspace(), None).unwrap_err().to_string();
     assert!(first.contains("the proofs have changed"), "{first}");
     miniature
 }
 
 /// What the check says of it now.
 fn complaint(miniature: &Miniature) -> String {
-    match check(&miniature.workspace()) {
+    match check(&miniature.workspace(), None) {
         Ok(_) => panic!("the check passes"),
         Err(error) => error.to_string(),
     }
@@ -28,7 +28,7 @@ fn complaint(miniature: &Miniature) -> String {
 #[test]
 fn a_sound_course_passes_and_its_snapshot_says_so() {
     let miniature = checked();
-    let snapshot = check(&miniature.workspace()).unwrap();
+    let snapshot = check(&miniature.workspace(), None).unwrap();
     assert_eq!(snapshot.items["T-1"], State::Proven);
     assert_eq!(snapshot.items["T-2"], State::Open);
     assert_eq!(snapshot, Snapshot::load(&miniature.workspace()).unwrap());
@@ -78,7 +78,7 @@ fn an_ignored_test_is_caught() {
         said.contains("+   test stage-01::task_1_one::counts: passed on A device"),
         "{said}"
     );
-    assert!(check(&miniature.workspace()).is_ok());
+    assert!(check(&miniature.workspace(), None).is_ok());
 }
 
 #[test]
@@ -97,6 +97,31 @@ fn a_failing_test_is_caught() {
 }
 
 #[test]
+fn a_test_is_not_run_again_where_its_end_is_known() {
+    let miniature = checked();
+    let printed = miniature.run("sh", &["-c", "cargo test --workspace 2>&1"]);
+    assert_eq!(printed.matches("test counts ... ok").count(), 4);
+    let workspace = miniature.workspace();
+    let file = workspace.root.join("target/printed");
+    let ran = |printed: &str| {
+        miniature.write("target/printed", printed);
+        check(&workspace, Some(&file))
+    };
+    assert!(ran(&printed).is_ok());
+    let failed = printed.replace("counts ... ok", "counts ... FAILED");
+    let said = ran(&failed).unwrap_err().to_string();
+    assert!(
+        said.contains("test stage-01::task_1_one::counts failed"),
+        "{said}"
+    );
+    // It runs if its line cannot be read, and if its program is newer than what was printed.
+    assert!(ran(&failed.replace("test counts", "tesWARN counts")).is_ok());
+    assert!(ran(&failed).is_err());
+    miniature.replace(TEST, "10 + 1", "11");
+    assert!(check(&workspace, Some(&file)).is_ok());
+}
+
+#[test]
 fn an_edited_kernel_makes_its_record_stale() {
     let miniature = checked();
     miniature.write("kernels/k1.cu", "// two\n");
@@ -106,14 +131,14 @@ fn an_edited_kernel_makes_its_record_stale() {
         "{said}"
     );
     assert_eq!(
-        check(&miniature.workspace()).unwrap().items["T-1"],
+        check(&miniature.workspace(), None).unwrap().items["T-1"],
         State::Stale
     );
     // Measured again, it is fresh.
     miniature.write_record("[10.0]", "[20.0]");
     complaint(&miniature);
     assert_eq!(
-        check(&miniature.workspace()).unwrap().items["T-1"],
+        check(&miniature.workspace(), None).unwrap().items["T-1"],
         State::Proven
     );
 }

@@ -136,8 +136,8 @@ impl Miniature {
         );
     }
 
-    /// Runs a program in it that must succeed.
-    pub fn run(&self, program: &str, arguments: &[&str]) {
+    /// Runs a program in it that must succeed; the answer is what it printed.
+    pub fn run(&self, program: &str, arguments: &[&str]) -> String {
         let output = Command::new(program)
             .args(arguments)
             .current_dir::<&Path>(self.folder.path())
@@ -148,5 +148,6 @@ impl Miniature {
             "{program} {arguments:?}: {}",
             String::from_utf8_lossy(&output.stderr)
         );
+        String::from_utf8_lossy(&output.stdout).into_owned()
     }
 }
