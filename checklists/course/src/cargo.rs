@@ -206,7 +206,9 @@ pub fn parse_outcomes(output: &str) -> BTreeMap<String, Outcome> {
         let outcome = match end.split([',', ' ']).next()? {
             "ok" => Outcome::Passed,
             "ignored" => Outcome::Ignored,
-            _ => Outcome::Failed,
+            "FAILED" => Outcome::Failed,
+            // Something else was printed into the line.
+            _ => return None,
         };
         Some((name.to_owned(), outcome))
     };
@@ -223,7 +225,11 @@ pub fn parse_test_run(output: &str) -> BTreeMap<String, BTreeMap<String, Outcome
     let mut found: BTreeMap<_, BTreeMap<_, _>> = BTreeMap::new();
     let mut current = None;
     for line in output.lines() {
-        if line.trim().starts_with("Doc-tests ") {
+        // After the tests comes what those that failed have printed, which may be anything.
+        if ["failures:", "test result: ", "   Doc-tests "]
+            .iter()
+            .any(|end| line.starts_with(end))
+        {
             current = None;
         } else if let Some(name) = program(line) {
             current = Some(name);
@@ -310,7 +316,7 @@ mod tests {
 
     #[test]
     fn reads_which_program_ran_which_test() {
-        let output = "   Compiling tiny v0.1.0\n     Running unittests src/lib.rs (target/debug/deps/tiny-1a)\n\nrunning 1 test\ntest one ... ok\n\n     Running tests/two.rs (target/debug/deps/two-2b)\ntest one ... FAILED\ntest two ... ok\n   Doc-tests tiny\ntest src/lib.rs - one (line 3) ... ok\n";
+        let output = "   Compiling tiny v0.1.0\n     Running unittests src/lib.rs (target/debug/deps/tiny-1a)\n\nrunning 1 test\ntest one ... ok\n\n     Running tests/two.rs (target/debug/deps/two-2b)\ntest one ... FAILED\ntest two ... ok\ntest three ... noise\nok\n\nfailures:\n\n---- one stdout ----\ntest one ... ok\n   Doc-tests tiny\ntest src/lib.rs - one (line 3) ... ok\n";
         let found = parse_test_run(output);
         assert_eq!(found.len(), 2);
         assert_eq!(

@@ -1,5 +1,5 @@
-//! Proves the exercises: a blank task compiles and fails its own test with its own message; in order they unlock one another; the tests
-//! kill every mutant; and the outputs that the book prints are what the examples print.
+//! Proves the exercises: each task, blank with those behind it, compiles and fails its own test with its own message; in order tasks unlock
+//! one another; the tests kill every mutant; and the outputs that the book prints are what the examples print.
 
 use crate::cargo::{Program, Run, build_examples, build_tests, run};
 use crate::error::{Error, Result, read, write};
@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::process::Command;
 use std::time::Duration;
 
-/// A single target takes seconds; a wrong solution that loops is ended after this.
+/// A task's target takes seconds; a wrong solution that loops is ended after this.
 const TARGET_LIMIT: Duration = Duration::from_secs(60);
 /// A target that is no task's, or an example.
 const STAGE_LIMIT: Duration = Duration::from_secs(900);
@@ -84,10 +84,12 @@ fn check_stage(
     summary: &mut Summary,
     say: &mut impl FnMut(&str),
 ) -> Result<()> {
-    let mut wrong = order_fails(scratch, stage)?;
-    let in_order = wrong.is_empty();
+    let mut out_of_order = order_fails(scratch, stage)?;
+    let in_order = out_of_order.is_empty();
+    let mut wrong = references_fail(scratch, stage)?;
     for task in &stage.tasks {
-        let mut problems = Vec::from_iter(wrong.remove(&task.name));
+        let mut problems = Vec::from_iter(out_of_order.remove(&task.name));
+        problems.extend(wrong.remove(&task.name));
         let mut killed = 0;
         for mutant in &task.mutants {
             match survives(scratch, stage, task, mutant)? {
@@ -136,6 +138,20 @@ fn judge(scratch: &Scratch, stage: &Stage, task: &Task) -> Result<Run> {
             other.len()
         ))),
     }
+}
+
+/// Runs each task's target with all solved, and says whose fails.
+fn references_fail(scratch: &Scratch, stage: &Stage) -> Result<BTreeMap<String, String>> {
+    let mut problems = BTreeMap::new();
+    for task in &stage.tasks {
+        let found = match judge(scratch, stage, task) {
+            Err(error) => Some(error.to_string()),
+            Ok(run) => (!run.success).then_some(run.output),
+        };
+        let fault = |found| format!("the reference fails {}:\n{found}", task.test);
+        problems.extend(found.map(|found| (task.name.clone(), fault(found))));
+    }
+    Ok(problems)
 }
 
 fn survives(
@@ -192,11 +208,11 @@ fn unit_tests_fail(scratch: &Scratch, stages: &[&Stage]) -> Result<Vec<String>> 
 }
 
 /// Walks the learner's way: all blank, then solved one by one. Each time the stage's tests must stop at the first unfinished task, whose
-/// target comes after those of the solved ones, and say which it is; at last its target must pass as well. The answer is what is wrong, by
-/// the task's name.
+/// target comes after those of the solved ones, and say which it is. The answer is what is wrong, by the task's name.
 ///
-/// A target that has passed once ran into no blank, so that solving more changes nothing that it does: each is run at the first step that it
-/// must pass at. And a target that has met its task's blank met none behind it, so that it meets this one as well where it alone is blank.
+/// A target that has passed once came to no blank, so that solving more changes nothing that it does: each is run at the first step that it
+/// must pass at, and once more when all is solved. And a test that has met its task's blank met none behind it, so that it meets this one as
+/// well where it alone is blank.
 fn order_fails(scratch: &Scratch, stage: &Stage) -> Result<BTreeMap<String, String>> {
     let blank = |task| scratch.blank(stage, task);
     let originals: Vec<_> = stage.tasks.iter().map(blank).collect::<Result<_>>()?;
@@ -225,14 +241,6 @@ fn order_fails(scratch: &Scratch, stage: &Stage) -> Result<BTreeMap<String, Stri
         first.clone_from(&task.test);
         scratch.put_back(task, original)?;
     }
-    if let Some(task) = stage.tasks.last() {
-        let found = match judge(scratch, stage, task) {
-            Err(error) => Some(error.to_string()),
-            Ok(run) => (!run.success).then_some(run.output),
-        };
-        let fault = |found| format!("the reference fails {}:\n{found}", task.test);
-        problems.extend(found.map(|found| (task.name.clone(), fault(found))));
-    }
     Ok(problems)
 }
 
@@ -259,7 +267,9 @@ fn tests_between(
     programs.sort_by(|a, b| a.target.cmp(&b.target));
     let mut outcome = Err(Error(format!("has no target up to {last}")));
     for program in programs {
-        let run = program.run(&[], STAGE_LIMIT)?;
+        let of_task = stage.tasks.iter().any(|task| task.test == program.target);
+        let limit = if of_task { TARGET_LIMIT } else { STAGE_LIMIT };
+        let run = program.run(&[], limit)?;
         let failed = !run.success;
         outcome = Ok((program.target, run));
         if failed {

@@ -36,7 +36,7 @@ impl Scratch {
                 std::fs::remove_file(&file).map_err(|error| Error::at(&file, error))?;
             }
         }
-        build_quickly(&root)?;
+        build_apart(&root)?;
         Ok(Self {
             workspace: Workspace::at(root),
             target,
@@ -75,23 +75,37 @@ impl Scratch {
     }
 }
 
-/// Builds here are hundreds and what they run is short: packages that the workspace optimises beyond its own level are built at that level.
-/// Cargo reads the file because it lies in a folder above the copy.
-fn build_quickly(root: &Path) -> Result<()> {
-    let manifest: toml::Table = crate::error::read_toml(&root.join("Cargo.toml"))?;
-    let Some(dev) = manifest.get("profile").and_then(|all| all.get("dev")) else {
-        return Ok(());
-    };
-    let (Some(level), Some(packages)) = (dev.get("opt-level"), dev.get("package")) else {
-        return Ok(());
-    };
-    let names = packages.as_table().into_iter().flat_map(toml::Table::keys);
-    let lines = names.map(|name| format!("[profile.dev.package.{name}]\nopt-level = {level}\n"));
+/// Gives the copy's packages a profile of their own. Cargo tells what it has built by the package's place in its workspace and by its profile:
+/// with the same profile, a build of the copy would pass for one of the checkout, whatever was edited there since. 256 units are what an
+/// incremental build has anyway. Builds here are hundreds and what they run is short: packages that the workspace optimises beyond its own
+/// level are built at that level. Cargo reads the file because it lies in a folder above the copy.
+fn build_apart(root: &Path) -> Result<()> {
+    let table = |folder: &Path| crate::error::read_toml::<toml::Table>(&folder.join("Cargo.toml"));
+    let workspace = table(root)?;
+    let dev = workspace.get("profile").and_then(|all| all.get("dev"));
+    let level = dev.and_then(|dev| dev.get("opt-level"));
+    let optimised = dev.and_then(|dev| dev.get("package"));
+    let members = workspace
+        .get("workspace")
+        .and_then(|all| all.get("members"));
+    let members = members
+        .and_then(toml::Value::as_array)
+        .into_iter()
+        .flatten();
+    let mut lines = String::new();
+    for folder in members.filter_map(toml::Value::as_str) {
+        let manifest = table(&root.join(folder))?;
+        let name = manifest.get("package").and_then(|own| own.get("name"));
+        let Some(name) = name.and_then(toml::Value::as_str) else {
+            continue;
+        };
+        lines += &format!("[profile.dev.package.{name}]\ncodegen-units = 256\n");
+        if let (Some(level), true) = (level, optimised.is_some_and(|all| all.get(name).is_some())) {
+            lines += &format!("opt-level = {level}\n");
+        }
+    }
     let above = root.parent().unwrap_or(root);
-    write(
-        &above.join(".cargo/config.toml"),
-        &lines.collect::<String>(),
-    )
+    write(&above.join(".cargo/config.toml"), &lines)
 }
 
 /// Copies where the contents differ; an equal file keeps its time of change, which is what builds go by.

@@ -57,6 +57,28 @@ fn a_target_that_needs_a_later_task_is_caught() {
 }
 
 #[test]
+fn what_the_check_has_built_does_not_pass_for_the_checkouts() {
+    let miniature = Miniature::new();
+    // The example is built last, of what is in the checkout as well.
+    miniature.write(
+        "stages/01-tiny/examples/count.rs",
+        "fn main() {\n    println!(\"{}\", tiny::two(10));\n}\n",
+    );
+    miniature.write("book/outputs/01-count.txt", "12\n");
+    assert!(check(&miniature.workspace(), &[], |_| {}).is_ok());
+    let source = miniature.read(SOURCE);
+    miniature.write(SOURCE, &(source + "compile_error!(\"edited\");\n"));
+    let said = miniature.run(
+        "sh",
+        &["-c", "cargo build --example count 2>&1 || echo refused"],
+    );
+    assert!(
+        said.contains("edited") && said.contains("refused"),
+        "{said}"
+    );
+}
+
+#[test]
 fn a_unit_test_that_needs_a_task_is_caught() {
     let miniature = Miniature::new();
     let source = miniature.read(SOURCE);
