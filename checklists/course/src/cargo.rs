@@ -79,6 +79,14 @@ struct Package {
     name: String,
 }
 
+/// The name of the package whose `Cargo.toml` this is.
+///
+/// # Errors
+/// If it cannot be read, or names none.
+pub(crate) fn package_name(manifest: &Path) -> Result<String> {
+    crate::error::read_toml(manifest).map(|manifest: Manifest| manifest.package.name)
+}
+
 /// Cargo in `root` with this target folder.
 fn cargo(root: &Path, target: &Path) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
@@ -157,9 +165,8 @@ fn build(
         if message.reason != "compiler-artifact" || !wanted(kind, &profile) {
             continue;
         }
-        let package: Manifest = crate::error::read_toml(&manifest)?;
         programs.push(Program {
-            package: package.package.name,
+            package: package_name(&manifest)?,
             target: match kind {
                 "test" | "example" => target.name,
                 "bin" => "bin".to_owned(),

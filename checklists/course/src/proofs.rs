@@ -9,7 +9,7 @@ use crate::snapshot::{Snapshot, State};
 use crate::workspace::{Workspace, file_name};
 use benches::{Claim, Record};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 /// A target of the whole project, with its longest test.
@@ -223,12 +223,10 @@ fn run_tests(
     tests: &BTreeSet<String>,
     ran: Option<&Path>,
 ) -> Result<Outcomes> {
-    let target = std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| workspace.root.join("target"), PathBuf::from);
     let printed = ran.map(read).transpose()?.unwrap_or_default();
     let mut seen = parse_test_run(&printed);
     let mut outcomes = Outcomes::new();
-    for binary in build_tests(&workspace.root, &target, &["--workspace"])? {
+    for binary in build_tests(&workspace.root, &workspace.target(), &["--workspace"])? {
         let mut found = BTreeMap::new();
         if let (Some(ran), Some(own)) = (ran, seen.remove(&file_name(&binary.executable)))
             && !is_newer(&binary, ran)?

@@ -1,13 +1,42 @@
 //! A copy of the checkout to break on purpose. It lies under `target`, shares the compiled dependencies, and is brought up to date file by
 //! file, so that only what changed is built again.
 
+use crate::cargo::package_name;
 use crate::error::{Error, Result, read, write};
 use crate::git;
 use crate::region::Region;
 use crate::stage::{Stage, Task};
 use crate::workspace::Workspace;
+use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+
+/// What is read of the workspace's `Cargo.toml`.
+#[derive(Deserialize)]
+struct Manifest {
+    workspace: Members,
+    #[serde(default)]
+    profile: Profiles,
+}
+
+#[derive(Deserialize)]
+struct Members {
+    members: Vec<PathBuf>,
+}
+
+#[derive(Deserialize, Default)]
+struct Profiles {
+    #[serde(default)]
+    dev: Dev,
+}
+
+#[derive(Deserialize, Default)]
+struct Dev {
+    #[serde(rename = "opt-level")]
+    opt_level: Option<toml::Value>,
+    #[serde(default)]
+    package: toml::Table,
+}
 
 /// The copy.
 pub struct Scratch {
@@ -23,8 +52,7 @@ impl Scratch {
     /// # Errors
     /// If a file cannot be copied.
     pub fn of(workspace: &Workspace) -> Result<Self> {
-        let target = std::env::var_os("CARGO_TARGET_DIR")
-            .map_or_else(|| workspace.root.join("target"), PathBuf::from);
+        let target = workspace.target();
         let root = target.join("course").join("scratch");
         let wanted: BTreeSet<PathBuf> = git::files(&workspace.root)?.into_iter().collect();
         for file in &wanted {
@@ -80,27 +108,13 @@ impl Scratch {
 /// incremental build has anyway. Builds here are hundreds and what they run is short: packages that the workspace optimises beyond its own
 /// level are built at that level. Cargo reads the file because it lies in a folder above the copy.
 fn build_apart(root: &Path) -> Result<()> {
-    let table = |folder: &Path| crate::error::read_toml::<toml::Table>(&folder.join("Cargo.toml"));
-    let workspace = table(root)?;
-    let dev = workspace.get("profile").and_then(|all| all.get("dev"));
-    let level = dev.and_then(|dev| dev.get("opt-level"));
-    let optimised = dev.and_then(|dev| dev.get("package"));
-    let members = workspace
-        .get("workspace")
-        .and_then(|all| all.get("members"));
-    let members = members
-        .and_then(toml::Value::as_array)
-        .into_iter()
-        .flatten();
+    let manifest: Manifest = crate::error::read_toml(&root.join("Cargo.toml"))?;
+    let dev = manifest.profile.dev;
     let mut lines = String::new();
-    for folder in members.filter_map(toml::Value::as_str) {
-        let manifest = table(&root.join(folder))?;
-        let name = manifest.get("package").and_then(|own| own.get("name"));
-        let Some(name) = name.and_then(toml::Value::as_str) else {
-            continue;
-        };
+    for folder in manifest.workspace.members {
+        let name = package_name(&root.join(folder).join("Cargo.toml"))?;
         lines += &format!("[profile.dev.package.{name}]\ncodegen-units = 256\n");
-        if let (Some(level), true) = (level, optimised.is_some_and(|all| all.get(name).is_some())) {
+        if let (Some(level), true) = (&dev.opt_level, dev.package.contains_key(&name)) {
             lines += &format!("opt-level = {level}\n");
         }
     }

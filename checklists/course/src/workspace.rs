@@ -28,6 +28,11 @@ impl Workspace {
         let root = root.ok_or_else(|| Error::new("run this inside a checkout of the course"))?;
         Ok(Self::at(root))
     }
+
+    /// Where cargo builds what lies in it.
+    pub fn target(&self) -> PathBuf {
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| self.root.join("target"), PathBuf::from)
+    }
 }
 
 /// The last part of a path, as text.

@@ -8,6 +8,12 @@ use support::Miniature;
 
 const SOURCE: &str = "stages/01-tiny/src/lib.rs";
 const TEST: &str = "stages/01-tiny/tests/task_2_two.rs";
+/// An example, and the output that the book would show of it.
+const EXAMPLE: (&str, &str) = (
+    "stages/01-tiny/examples/count.rs",
+    "fn main() {\n    println!(\"{}\", tiny::two(10));\n}\n",
+);
+const OUTPUT: &str = "book/outputs/01-count.txt";
 
 fn complaint(miniature: &Miniature) -> String {
     match check(&miniature.workspace(), &[], |_| {}) {
@@ -60,11 +66,8 @@ fn a_target_that_needs_a_later_task_is_caught() {
 fn what_the_check_has_built_does_not_pass_for_the_checkouts() {
     let miniature = Miniature::new();
     // The example is built last, of what is in the checkout as well.
-    miniature.write(
-        "stages/01-tiny/examples/count.rs",
-        "fn main() {\n    println!(\"{}\", tiny::two(10));\n}\n",
-    );
-    miniature.write("book/outputs/01-count.txt", "12\n");
+    miniature.write(EXAMPLE.0, EXAMPLE.1);
+    miniature.write(OUTPUT, "12\n");
     assert!(check(&miniature.workspace(), &[], |_| {}).is_ok());
     let source = miniature.read(SOURCE);
     miniature.write(SOURCE, &(source + "compile_error!(\"edited\");\n"));
@@ -122,18 +125,13 @@ fn a_mutant_that_does_not_compile_or_apply_is_caught() {
 #[test]
 fn an_output_that_no_example_prints_is_caught() {
     let miniature = Miniature::new();
-    let example = "stages/01-tiny/examples/count.rs";
-    let output = "book/outputs/01-count.txt";
-    miniature.write(output, "12\n");
+    miniature.write(OUTPUT, "12\n");
     assert!(
         complaint(&miniature).contains("book/outputs/01-count.txt: the example does not compile")
     );
-    miniature.write(
-        example,
-        "fn main() {\n    println!(\"{}\", tiny::two(10));\n}\n",
-    );
+    miniature.write(EXAMPLE.0, EXAMPLE.1);
     assert!(check(&miniature.workspace(), &[], |_| {}).is_ok());
-    miniature.write(output, "13\n");
+    miniature.write(OUTPUT, "13\n");
     assert!(
         complaint(&miniature).contains("book/outputs/01-count.txt is not what the example prints")
     );
